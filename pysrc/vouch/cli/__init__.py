@@ -1,0 +1,123 @@
+"""The `vouch` commands: `vouch TOOL [--option=value …] ARGUMENT…`, in Kaldi's calling form.
+
+A tool is one entry in TOOLS. Its module is imported only when the tool is called, and imports numpy or torch
+only inside the function that works, so that `vouch TOOL --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+from vouch.errors import VouchError
+
+# family -> {tool: (module in vouch.cli, function, one line)}
+TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
+    "features": {
+        "compute-mfcc-feats": ("features", "compute_mfcc_feats", "MFCC of every utterance of a wav table"),
+        "compute-fbank-feats": ("features", "compute_fbank_feats", "log mel filter banks of a wav table"),
+        "compute-vad": ("features", "compute_vad", "energy voice activity decisions, a 0/1 vector an utterance"),
+        "apply-cmvn-sliding": ("features", "apply_cmvn_sliding", "sliding-window cepstral mean (variance) norm"),
+        "select-voiced-frames": ("features", "select_voiced_frames", "keep the frames whose VAD decision is 1"),
+        "copy-feats": ("features", "copy_feats", "copy, convert or compress feature matrices"),
+        "feat-to-len": ("features", "feat_to_len", "number of frames of every matrix, or of all"),
+    },
+    "audio": {
+        "wav-reverberate": ("audio", "wav_reverberate", "add reverberation and noises to one recording"),
+        "wav-speed": ("audio", "wav_speed", "play one recording faster or slower (pitch moves with it)"),
+        "make-rooms": ("audio", "make_rooms", "room impulse responses of random shoebox rooms"),
+        "make-noises": ("audio", "make_noises", "folders of generated noises and music"),
+        "augment-data-dir": ("audio", "augment_data_dir", "an augmented copy of a data directory (wav.scp of pipes)"),
+    },
+    "vectors": {
+        "copy-vector": ("vectors", "copy_vector", "copy or convert vectors, or tables of them"),
+        "ivector-mean": ("vectors", "ivector_mean", "mean vector of each speaker, or of all"),
+        "ivector-subtract-global-mean": ("vectors", "ivector_subtract_global_mean", "subtract a mean vector"),
+        "ivector-normalize-length": ("vectors", "ivector_normalize_length", "scale vectors to length sqrt(dim) or 1"),
+        "transform-vec": ("vectors", "transform_vec", "apply a linear or affine transform to vectors"),
+    },
+    "backend": {
+        "ivector-compute-lda": ("plda", "ivector_compute_lda", "estimate an LDA transform"),
+        "ivector-compute-plda": ("plda", "ivector_compute_plda", "train a PLDA model"),
+        "ivector-copy-plda": ("plda", "ivector_copy_plda", "copy, convert or smooth a PLDA model"),
+        "ivector-adapt-plda": ("plda", "ivector_adapt_plda", "adapt a PLDA model to unlabelled vectors"),
+        "ivector-plda-scoring": ("scoring", "ivector_plda_scoring", "PLDA log likelihood ratio of each trial"),
+        "ivector-compute-dot-products": ("scoring", "ivector_compute_dot_products", "dot product of each trial"),
+    },
+    "results": {
+        "check-trials": ("results", "check_trials", "list every trial key that has no embedding"),
+        "compute-eer": ("scoring", "compute_eer", "equal error rate of a list of scores with labels"),
+        "evaluate": ("results", "evaluate", "EER with its interval, minimum costs and DET points of a score file"),
+        "make-results": ("results", "make_results", "results.tsv, the EER table and DET plots of all evaluations"),
+    },
+    "training": {
+        "train": ("training", "train", "train a system from its YAML and a training data directory"),
+        "extract-embeddings": ("training", "extract_embeddings", "embeddings of every utterance of a feature table"),
+        "show-config": ("training", "show_config", "check a system's YAML and print it resolved"),
+    },
+    "data directories": {
+        "validate-data-dir": ("datadir", "validate", "check a Kaldi data directory"),
+        "fix-data-dir": ("datadir", "fix", "sort a data directory, keep what all its files share"),
+        "combine-data": ("datadir", "combine", "merge data directories"),
+        "copy-data-dir": ("datadir", "copy", "copy a data directory, with prefixes or suffixes"),
+        "subset-data-dir": ("datadir", "subset", "keep a part of a data directory"),
+        "split-data": ("datadir", "split", "split a data directory into N parts"),
+        "filter-scp": ("datadir", "filter_scp", "keep the lines whose field is in a list"),
+        "utt2spk-to-spk2utt": ("datadir", "utt2spk_to_spk2utt", "turn utt2spk into spk2utt"),
+        "spk2utt-to-utt2spk": ("datadir", "spk2utt_to_utt2spk", "turn spk2utt into utt2spk"),
+        "get-utt2dur": ("datadir", "get_utt2dur", "duration in seconds of every utterance"),
+    },
+    "corpora": {
+        "make-mini-corpus": ("corpora", "make_mini_corpus", "synthesise the embedded two-domain corpus"),
+        "make-trials": ("corpora", "make_trials", "enrollment and test directories and trials by the 1/3 protocol"),
+    },
+}
+
+
+def _overview() -> str:
+    lines = ["usage: vouch TOOL [--option=value ...] ARGUMENT...", "       vouch TOOL --help", ""]
+    for family, tools in TOOLS.items():
+        lines.append(f"{family}:")
+        lines += [f"  {name:30s} {summary}" for name, (_, _, summary) in tools.items()]
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run `vouch TOOL …`; returns the exit code: 0, or 1 after one `vouch TOOL: error: …` line on stderr."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0 if argv else 1
+    if argv[0] == "--version":
+        from vouch import __version__
+
+        print(f"vouch {__version__}")
+        return 0
+    name = argv[0]
+    known = {tool: entry for tools in TOOLS.values() for tool, entry in tools.items()}
+    if name not in known:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]}?" if near else "`vouch --help` lists the tools"
+        print(f"vouch: error: there is no tool '{name}'; {hint}", file=sys.stderr)
+        return 1
+    module, function, _ = known[name]
+    try:
+        code = getattr(importlib.import_module(f"vouch.cli.{module}"), function)(argv[1:])
+        sys.stdout.flush()
+        return int(code or 0)
+    except VouchError as error:
+        print(f"vouch {name}: error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader of our stdout went away, as in `vouch copy-feats … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:  # full disk, permission, missing file that no reader named better
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"vouch {name}: error: {error.strerror or error}{where}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"vouch {name}: interrupted", file=sys.stderr)
+        return 130

@@ -1,0 +1,238 @@
+"""`vouch train`, `vouch extract-embeddings`, `vouch show-config`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vouch.cli.log import log, warn
+from vouch.cli.options import ToolOptions
+from vouch.errors import VouchError
+
+if TYPE_CHECKING:
+    import torch
+
+    from vouch.io.feature_archive import FeatureArchive
+
+
+def show_config(argv: list[str]) -> int:
+    """Check a system's YAML and print it, or one value of it."""
+    options = ToolOptions(
+        "show-config",
+        "[options] <system.yaml>",
+        "Check the YAML of a system and print it resolved: every key with its value.",
+        (1, 1),
+    )
+    options.add("get", "", "print only this value, as in backend.lda_dim")
+    opts, (path,) = options.parse(["--print-args=false", *argv])
+    import yaml
+
+    from vouch.io.config import read_config
+    from vouch.system import resolve
+
+    config = resolve(read_config(path), path)
+    if not opts.get:
+        sys.stdout.write(yaml.safe_dump(config, sort_keys=False))
+        return 0
+    value = config
+    for key in opts.get.split("."):
+        if not isinstance(value, dict) or key not in value:
+            raise VouchError(f"--get={opts.get}: {path} has no such key; `vouch show-config {path}` shows all")
+        value = value[key]
+    print(value)
+    return 0
+
+
+def train(argv: list[str]) -> int:
+    """Train a system."""
+    options = ToolOptions(
+        "train",
+        "[options] <system.yaml> <train-data-dir> <model-dir>",
+        "Train the system of a YAML on a data directory with feats.scp (as steps/prepare_feats_for_training.sh makes), "
+        "utt2num_frames and utt2spk. Writes config.yaml, speakers.txt, train.jsonl, checkpoints/ and final.pt into the "
+        "model directory. Called again, it continues from the last checkpoint, or says that the model is finished.",
+        (3, 3),
+    )
+    options.add(
+        "device",
+        "auto",
+        "where to compute; auto takes a GPU if there is one",
+        choices=("auto", "cpu", "cuda"),
+    )
+    options.add("num-threads", 0, "threads of the CPU computation; 0: as the environment says")
+    options.add("force", False, "train again from the start, whatever is there")
+    opts, (config_path, data, model) = options.parse(argv)
+    import numpy as np
+    import torch
+
+    from vouch.io import checkpoints
+    from vouch.io.config import read_config, write_config
+    from vouch.io.feature_archive import FeatureArchive
+    from vouch.system import build_objective, resolve, training_options
+    from vouch.training.engine import Trainer
+
+    folder = Path(model)
+    config = resolve(read_config(config_path), config_path)
+    archive = FeatureArchive(Path(data) / "feats.scp")
+    utt2spk = _utterance_map(Path(data) / "utt2spk", archive)
+    speakers = sorted(set(utt2spk))
+    if len(speakers) < 2:
+        raise VouchError(f"{data}/utt2spk has {len(speakers)} speaker, training wants two or more")
+    number = {speaker: i for i, speaker in enumerate(speakers)}
+    labels = np.array([number[s] for s in utt2spk], np.int64)
+    frames = np.array(_frame_counts(Path(data) / "utt2num_frames", archive), np.int64)
+    feature_dim = archive.shape(0)[1]
+
+    folder.mkdir(parents=True, exist_ok=True)
+    if opts.force:
+        for old in ("final.pt", "checkpoints/last.pt", "config.yaml", "speakers.txt", "train.jsonl"):
+            (folder / old).unlink(missing_ok=True)
+    _check_same_training(folder, config, speakers, data)
+    if (folder / "final.pt").exists():
+        log(f"{folder}/final.pt is there already; --force=true trains again")
+        return 0
+    checkpoints.write_speakers(folder / "speakers.txt", speakers)
+    write_config(folder / "config.yaml", config)
+
+    device = _device(opts.device)
+    if opts.num_threads > 0:
+        torch.set_num_threads(opts.num_threads)
+    run = training_options(config)
+    torch.manual_seed(run.seed)
+    objective = build_objective(config, feature_dim, len(speakers))
+    extra = {"config": config, "speakers": speakers, "feature_dim": feature_dim}
+    trainer = Trainer(objective, archive, labels, frames, run, folder, extra, device)
+    if trainer.resume():
+        log(f"continuing from {trainer.last_checkpoint} after step {trainer.step}")
+    size = sum(p.numel() for p in objective.parameters())
+    log(
+        f"{len(speakers)} speakers, {len(archive)} utterances, {frames.sum()} frames of {feature_dim} dims; "
+        f"{size} parameters; {run.epochs} epochs of {trainer.sampler.batches_per_epoch} batches on {device.type}"
+    )
+    trainer.run(report=None if sys.stderr.isatty() else log)
+    networks = {name: value.cpu() for name, value in objective.state_dict().items()}
+    checkpoints.save(folder / "final.pt", {"networks": networks, **extra})
+    log(f"wrote {folder}/final.pt")
+    return 0
+
+
+def extract_embeddings(argv: list[str]) -> int:
+    """Embeddings of the utterances of a feature table."""
+    options = ToolOptions(
+        "extract-embeddings",
+        "[options] <model-dir> <features-rspecifier> <embeddings-wspecifier>",
+        "Write the embedding of every utterance. The features must be as in training: mean-normalised, without "
+        "silence. An utterance of fewer than --min-frames frames is left out with a warning; one of more than "
+        "--max-frames is cut into equal pieces whose embeddings are averaged.",
+        (3, 3),
+    )
+    options.add("min-frames", 25, "leave out utterances with fewer frames")
+    options.add("max-frames", 10000, "longest piece that is embedded at once")
+    options.add(
+        "device",
+        "auto",
+        "where to compute; auto takes a GPU if there is one",
+        choices=("auto", "cpu", "cuda"),
+    )
+    opts, (model, rspecifier, wspecifier) = options.parse(argv)
+    import numpy as np
+    import torch
+
+    from vouch.io import checkpoints
+    from vouch.io.tables import TableWriter, read_table
+    from vouch.system import build_objective
+
+    if not 0 < opts.min_frames <= opts.max_frames:
+        raise VouchError(f"--min-frames={opts.min_frames} to --max-frames={opts.max_frames} is not a range of lengths")
+    path = Path(model) / "final.pt"
+    saved = checkpoints.load(path)
+    checkpoints.check_speakers(Path(model) / "speakers.txt", saved["speakers"], str(path))
+    objective = build_objective(saved["config"], saved["feature_dim"], len(saved["speakers"]))
+    checkpoints.load_networks(objective, saved["networks"], path)
+    device = _device(opts.device)
+    objective = objective.to(device).eval()
+    done = short = 0
+    with TableWriter(wspecifier, "vector") as writer, torch.inference_mode():
+        for utterance, features in read_table(rspecifier, "matrix"):
+            if len(features) < opts.min_frames:
+                warn(f"{utterance} has {len(features)} frames, fewer than --min-frames={opts.min_frames}: left out")
+                short += 1
+                continue
+            if features.shape[1] != saved["feature_dim"]:
+                raise VouchError(
+                    f"{utterance} has {features.shape[1]} dims a frame, {path} was trained on {saved['feature_dim']}; "
+                    f"give features made with the configuration of the training"
+                )
+            pieces = np.array_split(features, -(-len(features) // opts.max_frames))
+            embeddings = [
+                objective.embed(torch.from_numpy(piece)[None].to(device), torch.tensor([len(piece)], device=device))
+                for piece in pieces
+            ]
+            weights = [len(piece) / len(features) for piece in pieces]
+            embedding = sum(w * e[0].double() for w, e in zip(weights, embeddings, strict=True))
+            writer.write(utterance, embedding.float().cpu().numpy())
+            done += 1
+    log(f"wrote {done} embeddings; {short} utterances were too short")
+    return 0 if done else 1
+
+
+def _device(name: str) -> torch.device:
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise VouchError("--device=cuda, but torch sees no GPU here; use --device=cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _utterance_map(path: Path, archive: FeatureArchive) -> list[str]:
+    """The value of every utterance of the archive in a two-column file."""
+    from vouch.io.tables import read_token_lines
+
+    values = dict(read_token_lines(str(path), fields=(2, 2)))
+    missing = [key for key in archive.keys if key not in values]
+    if missing:
+        raise VouchError(
+            f"{path} lacks {len(missing)} utterances of {archive.path}, {missing[0]} the first; "
+            f"run utils/fix_data_dir.sh {path.parent}"
+        )
+    return [values[key] for key in archive.keys]
+
+
+def _frame_counts(path: Path, archive: FeatureArchive) -> list[int]:
+    counts = _utterance_map(path, archive)
+    wrong = next((i for i, c in enumerate(counts) if not c.isdigit() or int(c) < 1), None)
+    if wrong is not None:
+        raise VouchError(
+            f"{path}: utterance {archive.keys[wrong]} has '{counts[wrong]}' frames, want 1 or more; "
+            f"make the features again with steps/prepare_feats_for_training.sh"
+        )
+    return [int(c) for c in counts]
+
+
+def _check_same_training(folder: Path, config: dict, speakers: list[str], data: str) -> None:
+    """A model directory goes on only with the configuration and the speakers that it was begun with."""
+    from vouch.io import checkpoints
+    from vouch.io.config import read_config
+
+    if not (folder / "config.yaml").exists():
+        return
+    checkpoints.check_speakers(folder / "speakers.txt", speakers, data)
+    different = _first_difference(read_config(folder / "config.yaml"), config, "")
+    if different:
+        raise VouchError(
+            f"{folder} was begun with another configuration: {different}; "
+            f"--force=true trains it again, or choose another model directory"
+        )
+
+
+def _first_difference(there: dict, here: dict, where: str) -> str:
+    for key in sorted({*there, *here}):
+        a, b = there.get(key), here.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            inner = _first_difference(a, b, f"{where}{key}.")
+            if inner:
+                return inner
+        elif a != b:
+            return f"{where}{key} was {a}, now {b}"
+    return ""

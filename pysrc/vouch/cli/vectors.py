@@ -1,0 +1,290 @@
+"""Tools on vectors (embeddings): copy-vector, ivector-mean, ivector-subtract-global-mean, ivector-normalize-length,
+transform-vec. Options, defaults, arguments and exit codes are those of Kaldi's tools of the same names; a tool that
+wrote nothing exits with 1. Vectors are float32 between tools, as Kaldi's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from vouch.cli.log import log, warn
+from vouch.cli.options import ToolOptions
+from vouch.errors import VouchError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def _vectors(rspecifier: str) -> Iterator[tuple[str, np.ndarray]]:
+    """Every (key, vector) as float32."""
+    import numpy as np
+
+    from vouch.io.tables import read_table
+
+    for key, vector in read_table(rspecifier, "vector"):
+        yield key, vector.astype(np.float32, copy=False)
+
+
+def _same_size(key: str, vector: np.ndarray, size: int, other: str) -> np.ndarray:
+    if len(vector) != size:
+        raise VouchError(f"vector '{key}' has {len(vector)} values, {other} {size}; they must come from one system")
+    return vector
+
+
+def _is_table(name: str) -> bool:
+    words = name.partition(":")[0].split(",") if ":" in name else []
+    return bool({"ark", "scp"} & set(words))
+
+
+def copy_vector(argv: list[str]) -> int:
+    """Copy one vector, or a table of them, to another form."""
+    options = ToolOptions(
+        "copy-vector",
+        "[options] (IN-RSPECIFIER OUT-WSPECIFIER | IN-FILE OUT-FILE)",
+        "Copy vectors or tables of vectors, e.g. to text: vouch copy-vector ark:x.ark ark,t:-",
+        (2, 2),
+    )
+    options.add("binary", True, "write binary; for files only, a table says ark,t: for text")
+    options.add("change-dim", -1, "cut the vectors, or pad them with zeros, to this many values; -1 = do not")
+    values, (source, target) = options.parse(argv)
+    if _is_table(source) != _is_table(target):
+        raise VouchError(f"'{source}' and '{target}': both must be tables (ark:, scp:) or both files")
+    import numpy as np
+
+    from vouch.io.tables import TableWriter, read_vector, write_vector
+
+    def resized(vector: np.ndarray) -> np.ndarray:
+        if values.change_dim < 0:
+            return vector
+        changed = np.zeros(values.change_dim, np.float32)
+        kept = min(len(vector), len(changed))
+        changed[:kept] = vector[:kept]
+        return changed
+
+    if not _is_table(source):
+        write_vector(target, resized(read_vector(source).astype(np.float32)), values.binary)
+        log(f"Copied the vector to {target}")
+        return 0
+    done = 0
+    with TableWriter(target, "vector") as writer:
+        for key, vector in _vectors(source):
+            writer.write(key, resized(vector))
+            done += 1
+    log(f"Copied {done} vectors")
+    return 0 if done else 1
+
+
+def ivector_mean(argv: list[str]) -> int:
+    """Mean vector of each speaker (3 or 4 arguments), or of all vectors (2)."""
+    options = ToolOptions(
+        "ivector-mean",
+        "[options] (SPK2UTT-RSPECIFIER VECTOR-RSPECIFIER OUT-WSPECIFIER [NUM-UTTS-WSPECIFIER]"
+        " | VECTOR-RSPECIFIER MEAN-FILE)",
+        "With 3 or 4 arguments, the mean of the vectors of each speaker and, in the fourth, how many there were (for"
+        " PLDA). With 2, the mean of all vectors, written to a file.",
+        (2, 4),
+    )
+    options.add("binary", False, "write the mean of all vectors in binary; for the form with 2 arguments")
+    values, args = options.parse(argv)
+    if len(args) == 2:
+        return _mean_of_all(*args, binary=values.binary)
+    return _mean_of_speakers(*args)
+
+
+def _sum(vectors: Iterable[tuple[str, np.ndarray]]) -> tuple[np.ndarray | None, int]:
+    """(sum in float64, number) of the vectors; (None, 0) without any."""
+    import numpy as np
+
+    total, count = None, 0
+    for key, vector in vectors:
+        if total is None:
+            total = np.zeros(len(vector))
+        total += _same_size(key, vector, len(total), "those before it")
+        count += 1
+    return total, count
+
+
+def _mean_of_all(source: str, target: str, binary: bool) -> int:
+    from vouch.io.tables import write_vector
+
+    total, count = _sum(_vectors(source))
+    if total is None:
+        raise VouchError(f"'{source}' has no vectors to take the mean of; check the step that made it")
+    write_vector(target, total * (1.0 / count), binary)
+    log(f"Wrote the mean of {count} vectors to {target}")
+    return 0
+
+
+def _mean_of_speakers(spk2utt: str, source: str, target: str, counts: str = "") -> int:
+    import contextlib
+
+    import numpy as np
+
+    from vouch.io.tables import TableWriter, open_table, read_table
+
+    done = no_utterances = utterances = absent = 0
+    total, square = None, 0.0
+    with contextlib.ExitStack() as stack:
+        table = stack.enter_context(open_table(source, "vector"))
+        writer = stack.enter_context(TableWriter(target, "vector"))
+        count_writer = stack.enter_context(TableWriter(counts, "int32")) if counts else None
+        for speaker, members in read_table(spk2utt, "tokens"):
+            if not members:
+                raise VouchError(f"{spk2utt}: speaker '{speaker}' has no utterances; remove the line")
+            found = [utterance for utterance in members if utterance in table]
+            for utterance in sorted(set(members) - set(found)):
+                warn(f"No vector for utterance {utterance} of speaker {speaker}")
+            absent += len(members) - len(found)
+            if not found:
+                warn(f"No output for speaker {speaker}: none of the utterances has a vector")
+                no_utterances += 1
+                continue
+            mean = np.zeros(0, np.float32)
+            for place, utterance in enumerate(found):
+                vector = table[utterance].astype(np.float32)
+                mean = mean + _same_size(utterance, vector, len(mean), "those before it") if place else vector
+            mean *= np.float32(1.0 / len(found))
+            if total is None:
+                total = np.zeros(len(mean))
+            writer.write(speaker, mean)
+            if count_writer is not None:
+                count_writer.write(speaker, len(found))
+            total += _same_size(speaker, mean, len(total), "those before it")
+            square += float(np.dot(mean, mean))
+            done += 1
+            utterances += len(found)
+    log(
+        f"Computed the mean of {done} speakers ({no_utterances} without utterances) from {utterances} utterances"
+        f" ({absent} absent)"
+    )
+    if total is not None:
+        length = float(np.sqrt(square / done / len(total)))
+        log(
+            f"Norm of the mean of the speakers is {np.linalg.norm(total / done):.6g};"
+            f" root mean square length of a speaker's vector over sqrt(dim) is {length:.6g}"
+        )
+    return 0 if done else 1
+
+
+def ivector_subtract_global_mean(argv: list[str]) -> int:
+    """Subtract a given mean vector, or the mean of the vectors themselves."""
+    options = ToolOptions(
+        "ivector-subtract-global-mean",
+        "[options] [MEAN-FILE] VECTOR-RSPECIFIER OUT-WSPECIFIER",
+        "Copy a table of vectors and subtract a mean: the vector in MEAN-FILE or, without it, the mean of the table."
+        " A table in files is then read twice; one from a pipe is held in memory.",
+        (2, 3),
+    )
+    options.add("subtract-mean", True, "false: copy only; for the form without MEAN-FILE")
+    values, args = options.parse(argv)
+    if len(args) == 3:
+        return _subtract_given(*args)
+    return _subtract_own(*args, subtract=values.subtract_mean)
+
+
+def _subtract_given(mean_file: str, source: str, target: str) -> int:
+    import numpy as np
+
+    from vouch.io.tables import TableWriter, read_vector
+
+    mean = read_vector(mean_file).astype(np.float32)
+    done = 0
+    with TableWriter(target, "vector") as writer:
+        for key, vector in _vectors(source):
+            writer.write(key, _same_size(key, vector, len(mean), f"the mean {mean_file}") - mean)
+            done += 1
+    log(f"Wrote {done} vectors with the mean subtracted")
+    return 0 if done else 1
+
+
+def _subtract_own(source: str, target: str, subtract: bool) -> int:
+    import numpy as np
+
+    from vouch.io.tables import TableWriter, is_rereadable
+
+    held = None if is_rereadable(source) else list(_vectors(source))
+    total, count = _sum(_vectors(source) if held is None else held)
+    log(f"Read {count} vectors")
+    if total is not None:
+        log(f"Norm of their mean was {np.linalg.norm(total) / count:.6g}")
+    with TableWriter(target, "vector") as writer:
+        # Kaldi rounds the factor, not the mean, to single precision.
+        shift = float(np.float32(-1.0 / count)) * total if count else None
+        for key, vector in _vectors(source) if held is None else held:
+            writer.write(key, (vector + shift).astype(np.float32) if subtract else vector)
+    log(f"Wrote {count} vectors {'with the mean subtracted' if subtract else 'unchanged'}")
+    return 0 if count else 1
+
+
+def _norm(vector: np.ndarray) -> np.float32:
+    """Euclidean length, the squares summed one after the other in single precision, as Kaldi does."""
+    import numpy as np
+
+    return np.sqrt(np.cumsum(vector * vector, dtype=np.float32)[-1]) if len(vector) else np.float32(0)
+
+
+def ivector_normalize_length(argv: list[str]) -> int:
+    """Scale every vector to length sqrt(dim), or to 1."""
+    options = ToolOptions(
+        "ivector-normalize-length",
+        "[options] VECTOR-RSPECIFIER OUT-WSPECIFIER",
+        "Scale every vector to the length sqrt(dim). A vector of zeros is copied, with a warning.",
+        (2, 2),
+    )
+    options.add("normalize", True, "false: only report the lengths, and copy")
+    options.add("scaleup", True, "false: scale to length 1 instead")
+    values, (source, target) = options.parse(argv)
+    import numpy as np
+
+    from vouch.io.tables import TableWriter
+
+    ratios: list[float] = []
+    with TableWriter(target, "vector") as writer:
+        for key, vector in _vectors(source):
+            norm = _norm(vector)
+            ratio = np.float32(float(norm) / np.sqrt(len(vector))) if values.scaleup and len(vector) else norm
+            if values.verbose >= 2:
+                log(f"Ratio for {key} is {ratio:.6g}")
+            if ratio == 0:
+                warn(f"The vector of {key} is zero")
+            elif values.normalize:
+                vector = vector * np.float32(1.0 / float(ratio))
+            writer.write(key, vector)
+            ratios.append(float(ratio))
+    log(f"Processed {len(ratios)} vectors")
+    if ratios:
+        log(f"Mean ratio of length to wanted length was {np.mean(ratios):.6g}, std deviation {np.std(ratios):.6g}")
+    return 0 if ratios else 1
+
+
+def transform_vec(argv: list[str]) -> int:
+    """Apply a linear (dim columns) or affine (dim + 1 columns) transform to every vector."""
+    options = ToolOptions(
+        "transform-vec",
+        "[options] TRANSFORM-FILE VECTOR-RSPECIFIER OUT-WSPECIFIER",
+        "Multiply every vector by a matrix with as many columns as the vector has values or, with one column more,"
+        " the last being the offset.",
+        (3, 3),
+    )
+    _, (matrix_file, source, target) = options.parse(argv)
+    import numpy as np
+
+    from vouch.io.tables import TableWriter, read_matrix
+
+    matrix = read_matrix(matrix_file).astype(np.float32).astype(np.float64)
+    done = 0
+    with TableWriter(target, "vector") as writer:
+        for key, vector in _vectors(source):
+            if matrix.shape[1] not in (len(vector), len(vector) + 1):
+                raise VouchError(
+                    f"vector '{key}' has {len(vector)} values, but the transform {matrix_file} has"
+                    f" {matrix.shape[1]} columns (want as many, or one more); use the transform of this system"
+                )
+            out = matrix[:, : len(vector)] @ vector
+            if matrix.shape[1] > len(vector):
+                out += matrix[:, -1]
+            writer.write(key, out.astype(np.float32))
+            done += 1
+    log(f"Applied the transform to {done} vectors")
+    return 0 if done else 1

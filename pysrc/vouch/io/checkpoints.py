@@ -1,0 +1,95 @@
+"""Files of a training: checkpoints, the final model, its speakers.txt, its train.jsonl."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vouch.errors import VouchError
+
+
+def save(path: Path, content: dict[str, Any]) -> None:
+    """Write tensors and plain values; beside the target first, so that a killed run leaves the old file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.tmp.{os.getpid()}")
+    try:
+        torch.save(content, beside)
+        beside.replace(path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        beside.unlink(missing_ok=True)
+        raise VouchError(f"cannot write {path}: {error}; is the disk full?") from None
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read what `save` wrote, on the CPU. Raises VouchError when it is missing, cut off or something else."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise VouchError(f"there is no {path}; train the system first (run.sh --stage 5)") from None
+    except Exception as error:  # of any type, as the reader meets arbitrary bytes
+        reason = str(error).partition("\n")[0][:100] or type(error).__name__
+        raise VouchError(f"{path} is not a checkpoint of vouch ({reason}); remove it and train again") from None
+
+
+def load_networks(module: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
+    """Put the parameters of a checkpoint into the networks. Raises VouchError naming what does not fit."""
+    own = module.state_dict()
+    wrong = [
+        f"{name} is {tuple(state[name].shape) if name in state else 'missing'} there, {tuple(own[name].shape)} here"
+        for name in own
+        if name not in state or state[name].shape != own[name].shape
+    ]
+    wrong += [f"{name} is unknown here" for name in state if name not in own]
+    if wrong:
+        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        raise VouchError(
+            f"{path} is of another architecture: {wrong[0]}{more}; "
+            f"give the configuration it was trained with, or train again with --force=true"
+        )
+    module.load_state_dict(state)
+
+
+def write_speakers(path: Path, speakers: list[str]) -> None:
+    """speakers.txt: line i names the speaker of classifier output i."""
+    beside = path.with_name(f"{path.name}.tmp.{os.getpid()}")
+    beside.write_text("".join(f"{speaker}\n" for speaker in speakers), encoding="utf-8")
+    beside.replace(path)
+
+
+def check_speakers(path: Path, speakers: list[str], whose: str) -> None:
+    """Compare speakers.txt with the speakers of `whose`; raises VouchError with the first difference."""
+    try:
+        written = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise VouchError(f"cannot read {path}: {error.strerror}; it belongs to the model beside it") from None
+    if written == speakers:
+        return
+    where = next((i for i, (a, b) in enumerate(zip(written, speakers, strict=False)) if a != b), None)
+    if where is None:
+        what = f"it has {len(written)} speakers, {whose} has {len(speakers)}"
+    else:
+        what = f"speaker {where + 1} is '{written[where]}', in {whose} '{speakers[where]}'"
+    raise VouchError(f"{path} does not fit: {what}; train again with --force=true, or give the data it was trained on")
+
+
+class TrainingLog:
+    """train.jsonl: one JSON object a line. Opened at a step, it drops the lines of later steps: they come again."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        path.write_text("".join(kept), encoding="utf-8")
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (closed by close)
+
+    def write(self, figures: dict[str, Any]) -> None:
+        """Append a line; `step` must be among the figures."""
+        self._file.write(json.dumps(figures) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()

@@ -1,0 +1,59 @@
+"""Reading and writing the YAML file of a system."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vouch.errors import VouchError
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Read a system's YAML. `base: FILE` (relative to this file) is read first and overridden key by key.
+
+    Raises VouchError for a file that cannot be read, is not a YAML mapping, or is its own base.
+    """
+    return _read(Path(path), ())
+
+
+def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    if path.resolve() in above:
+        raise VouchError(f"{path}: 'base' leads back to the file itself; take it out of one of the files")
+    try:
+        with open(path, encoding="utf-8") as file:
+            config = yaml.safe_load(file)
+    except OSError as error:
+        raise VouchError(f"cannot read the system's configuration {path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise VouchError(f"{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
+    if not isinstance(config, dict):
+        raise VouchError(f"{path}: want a mapping of 'key: value' lines, see conf/xvector.yaml")
+    base = config.pop("base", None)
+    if base is None:
+        return config
+    if not isinstance(base, str):
+        raise VouchError(f"{path}: 'base' takes the name of a YAML file")
+    return _merge(_read(path.parent / base, (*above, path.resolve())), config)
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` on top of `base`, mapping by mapping; a component of another `type` replaces the base's whole."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = base.get(key)
+        same = isinstance(value, dict) and isinstance(below, dict) and value.get("type") in (None, below.get("type"))
+        merged[key] = _merge(below, value) if same else value
+    return merged
+
+
+def write_config(path: str | Path, config: dict[str, Any]) -> None:
+    """Write the resolved configuration of a system, beside the target first."""
+    path = Path(path)
+    beside = path.with_name(f"{path.name}.tmp.{os.getpid()}")
+    beside.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    beside.replace(path)

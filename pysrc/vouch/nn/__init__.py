@@ -1,0 +1,1 @@
+"""Networks: backbones, poolings and classifier heads. Modules only: no training, no files."""

@@ -1,0 +1,57 @@
+"""Poolings: frame-level outputs to one vector an utterance. One protocol for all of them.
+
+`pooling(hidden, mask)`: hidden (batch, channels, frames), mask (batch, 1, frames) with True for real frames,
+-> (batch, pooling.out_dim). Frames outside the mask have no effect.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+VARIANCE_FLOOR = 1e-6  # under the square root: keeps the gradient of a constant channel finite
+
+
+def _weighted_statistics(hidden: Tensor, weights: Tensor) -> Tensor:
+    """[mu; sigma] with weights (batch, 1, frames) that sum to one over the frames."""
+    mean = (hidden * weights).sum(2)
+    variance = ((hidden - mean[:, :, None]).square() * weights).sum(2)
+    return torch.cat([mean, variance.clamp(min=VARIANCE_FLOOR).sqrt()], 1)
+
+
+class StatisticsPooling(nn.Module):
+    """Mean and standard deviation over time. Okabe et al. (1803.10963), equations 1 and 2; Kaldi's stats pooling."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.out_dim = 2 * channels
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        return _weighted_statistics(hidden, mask.to(hidden.dtype) / mask.sum(2, keepdim=True))
+
+
+class AttentiveStatisticsPooling(nn.Module):
+    """Mean and standard deviation weighted by one attention weight a frame. Okabe et al. (1803.10963), eq. 3 to 6.
+
+    e_t = v^T f(W h_t + b) + k, alpha = softmax over t of e, and the same alpha weights both statistics. f is ReLU,
+    then batch normalisation, with 64 hidden nodes (section 4.1.2).
+
+    Arguments: channels (dims of h_t), hidden_dim (rows of W).
+    """
+
+    def __init__(self, channels: int, hidden_dim: int = 64) -> None:
+        super().__init__()
+        self.out_dim = 2 * channels
+        self.attention = nn.Sequential(
+            nn.Conv1d(channels, hidden_dim, 1),
+            nn.ReLU(inplace=True),
+            nn.BatchNorm1d(hidden_dim),
+            nn.Conv1d(hidden_dim, 1, 1),
+        )
+
+    def weights(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """alpha (batch, 1, frames), zero outside the mask."""
+        return self.attention(hidden).masked_fill(~mask, float("-inf")).softmax(2)
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        return _weighted_statistics(hidden, self.weights(hidden, mask))

@@ -1,0 +1,172 @@
+"""From a system's YAML to its networks and objective: the only place that knows all names.
+
+The schema of an entry is the signature of what it builds: its keys are the arguments, their types the annotations,
+their defaults the defaults. Adding a component is adding its class to COMPONENTS.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import typing
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any
+
+from torch import nn
+
+from vouch.errors import VouchError
+from vouch.nn.embedding import EmbeddingNetwork
+from vouch.nn.heads import AMSoftmax, Softmax
+from vouch.nn.pooling import AttentiveStatisticsPooling, StatisticsPooling
+from vouch.nn.tdnn import TDNN
+from vouch.objectives.base import Objective, Optimizer
+from vouch.objectives.supervised import Supervised
+from vouch.training.engine import TrainingOptions
+
+COMPONENTS: dict[str, dict[str, Callable[..., Any]]] = {
+    "backbone": {"tdnn": TDNN},
+    "pooling": {"statistics": StatisticsPooling, "attentive_statistics": AttentiveStatisticsPooling},
+    "head": {"softmax": Softmax, "am_softmax": AMSoftmax},
+    "objective": {"supervised": Supervised},
+}
+# Arguments that the code fills in: no keys of the YAML.
+_FILLED = {
+    "backbone": {"feature_dim"},
+    "pooling": {"channels"},
+    "head": {"in_dim", "num_speakers"},
+    "objective": {"network"},
+}
+
+
+@dataclasses.dataclass
+class BackendOptions:
+    """The `backend` entry of a system's YAML: what steps/train_backend.sh estimates.
+
+    lda_dim; plda_iterations (of EM); within_scale and between_scale (of the adaptation; Kaldi's egs/sre16 has 0.75
+    and 0.25).
+    """
+
+    lda_dim: int = 150
+    plda_iterations: int = 10
+    within_scale: float = 0.75
+    between_scale: float = 0.25
+
+
+@dataclasses.dataclass
+class _System:
+    """The keys of a whole YAML; `pooling` belongs to the network but takes its channels from the backbone."""
+
+    network: dict
+    objective: dict
+    features: str = "mfcc"
+    training: dict = dataclasses.field(default_factory=dict)
+    backend: dict = dataclasses.field(default_factory=dict)
+
+
+def resolve(config: dict[str, Any], path: str) -> dict[str, Any]:
+    """Check a configuration and fill in every default.
+
+    Raises VouchError naming the file, the key, what is wrong, and the nearest known key.
+    """
+    top = _check(config, _System, path, "")
+    if top["features"] not in ("mfcc", "fbank"):
+        raise VouchError(f"{path}: features: '{top['features']}' is unknown; want mfcc or fbank")
+    network = _check(top["network"], EmbeddingNetwork, path, "network.")
+    for part in ("backbone", "pooling"):
+        network[part] = _component(part, network[part], path, f"network.{part}.")
+    objective = _component("objective", top["objective"], path, "objective.")
+    objective["head"] = _component("head", objective["head"], path, "objective.head.")
+    objective["optimizer"] = _check(objective["optimizer"], Optimizer, path, "objective.optimizer.")
+    top.update(network=network, objective=objective)
+    for key, kind in (("training", TrainingOptions), ("backend", BackendOptions)):
+        top[key] = _check(top[key], kind, path, f"{key}.")
+        _construct(kind, top[key], path, key)
+    _construct(Optimizer, objective["optimizer"], path, "objective.optimizer")
+    return top
+
+
+def build_network(config: dict[str, Any], feature_dim: int) -> EmbeddingNetwork:
+    """The embedding network of a resolved configuration, with fresh parameters from torch's generator."""
+    parts = dict(config["network"])
+    backbone = _build("backbone", parts.pop("backbone"), feature_dim=feature_dim)
+    pooling = _build("pooling", parts.pop("pooling"), channels=backbone.out_channels)
+    return EmbeddingNetwork(backbone, pooling, **parts)
+
+
+def build_objective(config: dict[str, Any], feature_dim: int, num_speakers: int) -> Objective:
+    """The objective of a resolved configuration with its networks and optimizers."""
+    parts = dict(config["objective"])
+    network = build_network(config, feature_dim)
+    head = _build("head", parts.pop("head"), in_dim=network.out_dim, num_speakers=num_speakers)
+    optimizer = Optimizer(**parts.pop("optimizer"))
+    return _build("objective", parts, network=network, head=head, optimizer=optimizer)
+
+
+def training_options(config: dict[str, Any]) -> TrainingOptions:
+    """The engine's options of a resolved configuration."""
+    return TrainingOptions(**config["training"])
+
+
+def _build(kind: str, entry: dict[str, Any], **filled: Any) -> nn.Module:
+    arguments = {key: value for key, value in entry.items() if key != "type"}
+    return COMPONENTS[kind][entry["type"]](**filled, **arguments)
+
+
+def _construct(kind: Callable[..., Any], entry: dict[str, Any], path: str, where: str) -> None:
+    try:
+        kind(**entry)
+    except ValueError as error:
+        raise VouchError(f"{path}: {where}: {error}") from None
+
+
+def _component(kind: str, entry: Any, path: str, where: str) -> dict[str, Any]:
+    known = COMPONENTS[kind]
+    if not isinstance(entry, dict) or "type" not in entry:
+        raise VouchError(f"{path}: {where.rstrip('.')}: want a mapping with 'type', one of {', '.join(known)}")
+    if entry["type"] not in known:
+        hint = _nearest(str(entry["type"]), list(known))
+        raise VouchError(f"{path}: {where}type: there is no {kind} '{entry['type']}'; {hint}")
+    rest = {key: value for key, value in entry.items() if key != "type"}
+    return {"type": entry["type"], **_check(rest, known[entry["type"]], path, where, _FILLED[kind])}
+
+
+def _check(
+    entry: Any, kind: Callable[..., Any], path: str, where: str, filled: frozenset | set = frozenset()
+) -> dict[str, Any]:
+    """The entry with the defaults of kind's signature; keys and types checked against it."""
+    hints = typing.get_type_hints(kind if dataclasses.is_dataclass(kind) else kind.__init__)
+    wanted = {name: p for name, p in inspect.signature(kind).parameters.items() if name not in filled}
+    if not isinstance(entry, dict):
+        raise VouchError(f"{path}: {where.rstrip('.') or 'the file'}: want 'key: value' lines, not '{entry}'")
+    for key in entry:
+        if key not in wanted:
+            raise VouchError(f"{path}: unknown key '{where}{key}'; {_nearest(str(key), list(wanted))}")
+    checked: dict[str, Any] = {}
+    for name, parameter in wanted.items():
+        if name in entry:
+            checked[name] = _typed(entry[name], hints[name], f"{path}: {where}{name}")
+        elif parameter.default is inspect.Parameter.empty:
+            raise VouchError(f"{path}: '{where}{name}' is missing; see conf/xvector.yaml")
+        else:
+            checked[name] = {} if hints[name] is dict else parameter.default
+    return checked
+
+
+def _typed(value: Any, kind: Any, where: str) -> Any:
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    if kind is float and isinstance(value, str):
+        try:
+            return float(value)  # YAML reads 1e-3, without a point, as a text
+        except ValueError:
+            pass
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind in names and (not isinstance(value, kind) or (kind is not bool and isinstance(value, bool))):
+        raise VouchError(f"{where}: want {names[kind]}, not '{value}'")
+    return value
+
+
+def _nearest(key: str, known: list[str]) -> str:
+    near = get_close_matches(key, known, 1)
+    return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"

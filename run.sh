@@ -1,0 +1,204 @@
+#!/usr/bin/env bash
+# The recipe, from audio to results/EER. `bash run.sh` runs it on an embedded corpus; --prepare and --corpus bring
+# another one. Read it from top to bottom: each stage says what it does.
+set -euo pipefail
+
+stage=1                          # first stage to run
+stop_stage=9                     # last stage to run
+systems="xvector asp"            # names of YAML files in the settings folder (--conf)
+prepare=local/prepare_mini.sh    # data-preparation script
+corpus=                          # its corpus; empty: OUT/corpus (the embedded one is generated there)
+out=                             # where data, exp and results go; empty: the folder of this script
+conf=                            # settings folder; empty: what the data preparation chose, else conf
+nj=0                             # parallel jobs; 0: one for each core
+noise=                           # folder (or scp) of noises for augmentation; empty: generated ones
+music=                           # folder of music; empty: generated
+babble=                          # folder of speech for babble; empty: other training speakers
+rirs=                            # folder of room impulse responses; empty: generated rooms
+device=auto                      # of training and embeddings: auto, cpu or cuda
+seed=0                           # of dither and augmentation (that of a training is in its YAML)
+allow_pipes=true                 # false refuses shell commands in wav.scp
+force=false                      # true: redo finished steps
+stages="Stages:
+  1 data        data directories by the preparation script
+  2 features    MFCC or filter banks, and voice activity decisions
+  3 augment     speed copies as new speakers, reverberated and noisy copies
+  4 training    features for training: normalised, voiced, two bytes a value
+  5 train       each system
+  6 embeddings  of training, enrollment and test utterances
+  7 backends    mean, LDA, PLDA, PLDA adapted to unlabelled target data
+  8 scores      of every trial by every backend
+  9 results     results/EER, results/results.tsv, results/det_*.png"
+help_message="usage: bash run.sh [options]
+$stages
+Options (default):
+  --stage N ($stage)  --stop-stage N ($stop_stage)  --systems \"NAME ...\" ($systems)
+  --prepare SCRIPT ($prepare)  --corpus DIR (OUT/corpus)  --out DIR (this folder)
+  --conf DIR (chosen by the preparation, else conf)  --nj N (cores)
+  --noise DIR  --music DIR  --babble DIR  --rirs DIR (generated)
+  --device auto|cpu|cuda ($device)  --seed N ($seed)  --allow-pipes true|false ($allow_pipes)  --force true|false ($force)
+A killed run goes on with the same command: finished steps are skipped. Stages 7 to 9 are always done anew."
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+if [[ " $* " == *" --help "* || " $* " == *" -h "* ]]; then echo "$help_message"; exit 0; fi
+. "$here/path.sh"
+. "$here/cmd.sh"
+. "$here/utils/parse_options.sh"
+. "$here/utils/done.sh"
+fail() { echo "run.sh: error: $*" >&2; exit 1; }
+if [ $# -ne 0 ]; then fail "unexpected argument '$1'; options have the form --name VALUE (--help lists them)"; fi
+for number in "$stage" "$stop_stage" "$nj" "$seed"; do
+  [[ $number =~ ^[0-9]+$ ]] || fail "'$number' is not a number; --stage, --stop-stage, --nj and --seed take one"
+done
+if [ "$stage" -lt 1 ] || [ "$stage" -gt 9 ] || [ "$stop_stage" -lt "$stage" ]; then
+  fail "stages $stage to $stop_stage are not within 1 to 9"$'\n'"$stages"
+fi
+absolute() { case $1 in "" | /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
+out=$(absolute "${out:-$here}")
+corpus=$(absolute "${corpus:-$out/corpus}")
+noise=$(absolute "$noise") music=$(absolute "$music") babble=$(absolute "$babble") rirs=$(absolute "$rirs")
+[ -f "$prepare" ] || prepare=$here/$prepare
+[ -f "$prepare" ] || fail "there is no data-preparation script '$prepare'; local/ has some, --prepare chooses"
+if [ "$nj" -eq 0 ]; then nj=$(getconf _NPROCESSORS_ONLN); fi
+data=$out/data exp=$out/exp results=$out/results steps=$here/steps
+started=$SECONDS
+
+announce() { echo; echo "=== stage $1: $2 ($(date '+%H:%M:%S'), $((SECONDS - started)) s since the start)"; }
+runs() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
+
+if runs 1; then
+  announce 1 "data directories by ${prepare##*/}"
+  bash "$prepare" "$corpus" "$data"
+fi
+for part in train enroll test; do need "$data/$part/utt2spk" "run.sh --stage 1"; done
+parts="enroll test" lists="source"
+if [ -d "$data/adapt" ]; then
+  parts="enroll test adapt adapt_enroll adapt_test" lists="source target"
+fi
+
+# The settings: feature and VAD configurations, augment.conf, and one YAML a system.
+if [ -z "$conf" ] && [ -f "$data/run.conf" ]; then conf=$(sed -n 's/^--conf=//p' "$data/run.conf"); fi
+conf=${conf:-conf}
+[ -d "$conf" ] || conf=$here/$conf
+[ -d "$conf" ] || fail "there is no settings folder '$conf'; --conf takes one like conf"
+echo "run.sh: settings from $conf, systems $systems, data in $data"
+known_systems() { for file in "$conf"/*.yaml; do basename "$file" .yaml; done | tr '\n' ' '; }
+kinds=""
+for system in $systems; do
+  [ -f "$conf/$system.yaml" ] ||
+    fail "there is no system '$system': $conf/$system.yaml is missing; there are $(known_systems)"
+  kind=$(vouch show-config --get=features "$conf/$system.yaml")
+  case " $kinds " in *" $kind "*) ;; *) kinds="$kinds $kind" ;; esac
+done
+features_of() { vouch show-config --get=features "$conf/$1.yaml"; }
+config_file() { if [ -f "$conf/$1" ]; then echo "$conf/$1"; else echo "$here/conf/$1"; fi; }
+
+if runs 2; then
+  for kind in $kinds; do
+    announce 2 "$kind and voice activity decisions"
+    for part in train $parts; do
+      if [ ! -s "$data/$kind/$part/wav.scp" ] || [ "$data/$part/wav.scp" -nt "$data/$kind/$part/wav.scp" ]; then
+        copy_data_dir.sh "$data/$part" "$data/$kind/$part"
+      fi
+      "$steps/make_feats.sh" --type "$kind" --feature-config "$(config_file "$kind.conf")" --nj "$nj" \
+        --cmd "$feature_cmd" --seed "$seed" --allow-pipes "$allow_pipes" --force "$force" "$data/$kind/$part"
+      "$steps/compute_vad.sh" --vad-config "$(config_file vad.conf)" --nj "$nj" --cmd "$feature_cmd" \
+        --force "$force" "$data/$kind/$part"
+    done
+  done
+fi
+
+if runs 3; then
+  for kind in $kinds; do
+    announce 3 "augmentation of the training data, $kind"
+    "$steps/augment.sh" --config "$(config_file augment.conf)" --type "$kind" \
+      --feature-config "$(config_file "$kind.conf")" --vad-config "$(config_file vad.conf)" \
+      --noise "$noise" --music "$music" --babble "$babble" --rirs "$rirs" --nj "$nj" --cmd "$feature_cmd" \
+      --seed "$seed" --allow-pipes "$allow_pipes" --force "$force" \
+      "$data/$kind/train" "$data/$kind/train_aug" "$data/$kind/augment"
+  done
+fi
+
+if runs 4; then
+  for kind in $kinds; do
+    announce 4 "training features, $kind"
+    "$steps/prepare_feats_for_training.sh" --config "$(config_file training_feats.conf)" --nj "$nj" \
+      --cmd "$feature_cmd" --force "$force" "$data/$kind/train_aug" "$data/$kind/train_aug_nosil"
+    # The backends learn from the training speakers themselves, clean and augmented, without the speed copies.
+    need "$data/$kind/train_aug/utt2spk" "run.sh --stage 3"
+    awk '$1 !~ /^sp[0-9.]+-/ {print $1}' "$data/$kind/train_aug/utt2spk" >"$data/$kind/backend_utterances"
+    subset_data_dir.sh --utt-list "$data/$kind/backend_utterances" "$data/$kind/train_aug" "$data/$kind/train_backend"
+  done
+fi
+
+if runs 5; then
+  for system in $systems; do
+    announce 5 "training of $system"
+    "$steps/train.sh" --cmd "$train_cmd" --num-threads "$nj" --device "$device" --force "$force" \
+      "$conf/$system.yaml" "$data/$(features_of "$system")/train_aug_nosil" "$exp/$system"
+  done
+fi
+
+if runs 6; then
+  for system in $systems; do
+    announce 6 "embeddings of $system"
+    need "$exp/$system/final.pt" "run.sh --stage 5 --systems $system"
+    kind=$(features_of "$system")
+    for part in train_backend $parts; do
+      "$steps/extract_embeddings.sh" --nj "$nj" --cmd "$extract_cmd" --device "$device" --force "$force" \
+        "$exp/$system" "$data/$kind/$part" "$exp/$system/embeddings/$part"
+    done
+  done
+fi
+
+if runs 7; then
+  for system in $systems; do
+    announce 7 "backends of $system"
+    adapt=()
+    if [ -d "$data/adapt" ]; then adapt=("$exp/$system/embeddings/adapt"); fi
+    need "$exp/$system/config.yaml" "run.sh --stage 5 --systems $system"
+    option() { vouch show-config --get="backend.$1" "$conf/$system.yaml"; }
+    "$steps/train_backend.sh" --lda-dim "$(option lda_dim)" --plda-iterations "$(option plda_iterations)" \
+      --within-scale "$(option within_scale)" --between-scale "$(option between_scale)" \
+      "$exp/$system/embeddings/train_backend" "$exp/$system/backend" "${adapt[@]}"
+  done
+fi
+
+backends="cosine plda"
+if [ -d "$data/adapt" ]; then backends="cosine plda plda_adapt"; fi
+if runs 8; then
+  for system in $systems; do
+    announce 8 "scores of $system"
+    rm -rf "$exp/$system/scores"
+    for list in $lists; do
+      case $list in source) prefix="" mean=mean.vec ;; target) prefix=adapt_ mean=mean_adapt.vec ;; esac
+      "$steps/score.sh" --backends "$backends" "$exp/$system/backend" "$exp/$system/backend/$mean" \
+        "$exp/$system/embeddings/${prefix}enroll" "$exp/$system/embeddings/${prefix}test" \
+        "$data/${prefix}test" "$exp/$system/scores" "$list"
+    done
+  done
+fi
+
+if runs 9; then
+  announce 9 "results"
+  rows=()
+  for system in $systems; do
+    for list in $lists; do
+      case $list in source) test="test" ;; target) test="adapt_test" ;; esac
+      for trials in "$data/$test"/trials "$data/$test"/trials_*; do
+        [ -f "$trials" ] || continue
+        name=$list${trials#"$data/$test/trials"}
+        for backend in $backends; do
+          scores=$exp/$system/scores/$name/$backend.scores
+          need "$scores" "run.sh --stage 8 --systems $system"
+          vouch evaluate --print-args=false --system="$system" --backend="$backend" --trials-name="$name" \
+            "$trials" "$scores" "${scores%.scores}.tsv"
+          rows+=("${scores%.scores}.tsv")
+        done
+      done
+    done
+  done
+  vouch make-results --print-args=false "$results" "${rows[@]}"
+  echo
+  echo "run.sh: results in $results/EER, results.tsv and det_*.png; $((SECONDS - started)) s"
+fi

@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Embeddings of every utterance and the mean embedding of every speaker (or enrollment model) of a data directory.
+# As Kaldi's sid/nnet3/xvector/extract_xvectors.sh.
+set -euo pipefail
+
+nj=2             # parallel jobs
+cmd=run.py       # where they run (cmd.sh)
+device=auto      # auto, cpu or cuda
+cmn_window=300   # as in the training features
+min_frames=25    # leave out utterances with fewer voiced frames
+max_frames=10000 # longer ones are embedded in pieces and averaged
+force=false      # true: extract again
+help_message="usage: ${0##*/} [options] MODEL_DIR DATA_DIR EMBEDDINGS_DIR
+DATA_DIR has features and VAD. Writes EMBEDDINGS_DIR/{embedding.scp,spk_embedding.scp,num_utts,utt2spk,spk2utt}.
+Options (default):
+  --cmn-window FRAMES ($cmn_window)  --min-frames N ($min_frames)  --max-frames N ($max_frames)
+  --device auto|cpu|cuda ($device)  --nj N ($nj)  --cmd RUNNER ($cmd)  --force true|false ($force)"
+
+echo "${0##*/} $*"
+. "$(dirname "${BASH_SOURCE[0]}")/../path.sh"
+. "$VOUCH_ROOT/utils/parse_options.sh"
+. "$VOUCH_ROOT/utils/done.sh"
+if [ $# -ne 3 ]; then echo "$help_message" >&2; exit 1; fi
+model=$1 data=$2 out=$3
+
+need "$model/final.pt" "steps/train.sh"
+need "$data/feats.scp" "steps/make_mfcc.sh $data"
+need "$data/vad.scp" "steps/compute_vad.sh $data"
+settings="cmn_window=$cmn_window min_frames=$min_frames max_frames=$max_frames"
+if is_done "$out/.done.embeddings" "$settings" "$model/final.pt" "$data/feats.scp" "$data/vad.scp"; then exit 0; fi
+mkdir -p "$out/log"
+rm -f "$out/.done.embeddings" "$out/embedding.scp"
+utterances=$(wc -l <"$data/feats.scp")
+if [ "$nj" -gt "$utterances" ]; then nj=$utterances; fi
+split_data.sh --per-utt "$data" "$nj"
+split=$data/split${nj}utt
+begin_jobs "$out" "$settings nj=$nj" "embedding.*.*" "$model/final.pt" "$data/feats.scp" "$data/vad.scp"
+gpu=()
+if [ "$device" = cuda ]; then gpu=(--gpu 1); fi
+$cmd "${gpu[@]}" JOB=1:"$nj" "$out/log/extract.JOB.log" \
+  test -f "$out/embedding.JOB.done" "||" \
+  vouch apply-cmvn-sliding --norm-vars=false --center=true --cmn-window="$cmn_window" "scp:$split/JOB/feats.scp" ark:- \
+  "|" vouch select-voiced-frames ark:- "scp:$split/JOB/vad.scp" ark:- \
+  "|" vouch extract-embeddings --min-frames="$min_frames" --max-frames="$max_frames" --device="$device" "$model" ark:- \
+  "ark,scp:$out/embedding.JOB.ark,$out/embedding.JOB.scp" \
+  "&&" touch "$out/embedding.JOB.done"
+for job in $(seq "$nj"); do cat "$out/embedding.$job.scp"; done >"$out/embedding.scp.new"
+rm -rf "$split"
+made=$(wc -l <"$out/embedding.scp.new")
+if [ "$made" -lt "$utterances" ]; then
+  echo "${0##*/}: warning: $((utterances - made)) of $utterances utterances have no embedding; why: grep WARNING $out/log/extract.*.log" >&2
+fi
+if [ $((made * 100)) -lt $((utterances * 95)) ]; then
+  echo "${0##*/}: error: only $made of $utterances utterances succeeded, want 95 %; see $out/log/extract.*.log" >&2
+  exit 1
+fi
+mv "$out/embedding.scp.new" "$out/embedding.scp"
+filter_scp "$out/embedding.scp" "$data/utt2spk" >"$out/utt2spk"
+utt2spk_to_spk2utt.sh "$out/utt2spk" >"$out/spk2utt"
+vouch ivector-mean "ark:$out/spk2utt" "scp:$out/embedding.scp" \
+  "ark,scp:$out/spk_embedding.ark,$out/spk_embedding.scp" "ark,t:$out/num_utts" 2>"$out/log/ivector_mean.log" ||
+  { cat "$out/log/ivector_mean.log" >&2; exit 1; }
+mark_done "$out/.done.embeddings" "$settings"
+echo "${0##*/}: $made embeddings in $out/embedding.scp"

@@ -1,0 +1,4 @@
+#!/usr/bin/env bash
+# MFCC features of a data directory: steps/make_feats.sh with --type mfcc (its --help lists the options).
+set -euo pipefail
+exec "$(dirname "${BASH_SOURCE[0]}")/make_feats.sh" --type mfcc "$@"

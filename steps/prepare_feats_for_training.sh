@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Training features: sliding mean normalisation, silence dropped, stored row-major with two bytes a value, so that a
+# chunk of frames is one slice of the archive. As Kaldi's sid/nnet3/xvector/prepare_feats_for_egs.sh.
+set -euo pipefail
+
+nj=2                      # parallel jobs
+cmd=run.py                # where they run (cmd.sh)
+cmn_window=300            # frames of the sliding mean, centred
+min_frames=50             # leave out utterances with fewer voiced frames (Kaldi's recipes: 500 or 400)
+min_utts_per_speaker=2    # leave out speakers with fewer utterances (Kaldi's recipes: 8)
+force=false               # true: make them again
+help_message="usage: ${0##*/} [options] DATA_DIR OUT_DATA_DIR
+Writes OUT_DATA_DIR with feats.scp of voiced, mean-normalised frames, and utt2num_frames. Options (default):
+  --cmn-window FRAMES ($cmn_window)  --min-frames N ($min_frames)  --min-utts-per-speaker N ($min_utts_per_speaker)
+  --nj N ($nj)  --cmd RUNNER ($cmd)  --force true|false ($force)"
+
+echo "${0##*/} $*"
+. "$(dirname "${BASH_SOURCE[0]}")/../path.sh"
+. "$VOUCH_ROOT/utils/parse_options.sh"
+. "$VOUCH_ROOT/utils/done.sh"
+if [ $# -ne 2 ]; then echo "$help_message" >&2; exit 1; fi
+data=$1 out=$2 log=$2/log archives=$2/data
+
+need "$data/feats.scp" "steps/make_mfcc.sh $data"
+need "$data/vad.scp" "steps/compute_vad.sh $data"
+settings="cmn_window=$cmn_window min_frames=$min_frames min_utts_per_speaker=$min_utts_per_speaker"
+if is_done "$out/.done.training" "$settings" "$data/feats.scp" "$data/vad.scp"; then exit 0; fi
+rm -f "$out/.done.training"
+copy_data_dir.sh "$data" "$out"
+rm -f "$out/vad.scp"
+utterances=$(wc -l <"$data/feats.scp")
+if [ "$nj" -gt "$utterances" ]; then nj=$utterances; fi
+split_data.sh --per-utt "$data" "$nj"
+split=$data/split${nj}utt
+mkdir -p "$log" "$archives"
+begin_jobs "$archives" "$settings nj=$nj" "feats.*" "$data/feats.scp" "$data/vad.scp"
+$cmd JOB=1:"$nj" "$log/prepare_feats.JOB.log" \
+  test -f "$archives/feats.JOB.done" "||" \
+  vouch apply-cmvn-sliding --norm-vars=false --center=true --cmn-window="$cmn_window" "scp:$split/JOB/feats.scp" ark:- \
+  "|" vouch select-voiced-frames ark:- "scp:$split/JOB/vad.scp" ark:- \
+  "|" vouch copy-feats --compression-method=3 --write-num-frames="ark,t:$archives/feats.JOB.num_frames" ark:- \
+  "ark,scp:$archives/feats.JOB.ark,$archives/feats.JOB.scp" \
+  "&&" touch "$archives/feats.JOB.done"
+for job in $(seq "$nj"); do cat "$archives/feats.$job.scp"; done >"$out/feats.scp"
+for job in $(seq "$nj"); do cat "$archives/feats.$job.num_frames"; done >"$out/utt2num_frames.all"
+rm -rf "$split"
+
+awk -v least="$min_frames" '$2 >= least {print $1}' "$out/utt2num_frames.all" >"$out/long_enough"
+filter_scp "$out/long_enough" "$out/utt2spk" |
+  awk -v least="$min_utts_per_speaker" '{speaker[NR] = $2; line[NR] = $0; n[$2]++}
+    END {for (i = 1; i <= NR; i++) if (n[speaker[i]] >= least) print line[i]}' >"$out/kept"
+filter_scp "$out/kept" "$out/utt2num_frames.all" >"$out/utt2num_frames"
+cp "$out/kept" "$out/utt2spk"
+kept=$(wc -l <"$out/kept")
+echo "${0##*/}: $utterances utterances, $(wc -l <"$out/long_enough") with $min_frames voiced frames or more, $kept of speakers with $min_utts_per_speaker or more"
+rm "$out/kept" "$out/long_enough" "$out/utt2num_frames.all"
+if [ "$kept" -eq 0 ]; then
+  echo "${0##*/}: error: nothing is left to train on; lower --min-frames or --min-utts-per-speaker" >&2
+  exit 1
+fi
+fix_data_dir.sh "$out"
+mark_done "$out/.done.training" "$settings"

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Scores of the trials of a test directory by each backend. Enrollment models are mean embeddings; both sides are
+# centred on the mean of the trials' own domain, as Kaldi's egs/sre16 centres on the unlabelled target data.
+set -euo pipefail
+
+backends="cosine plda" # cosine, plda, plda_adapt
+help_message="usage: ${0##*/} [options] BACKEND_DIR MEAN.vec ENROLL_EMBEDDINGS_DIR TEST_EMBEDDINGS_DIR TEST_DATA_DIR OUT_DIR NAME
+Scores TEST_DATA_DIR/trials (MODEL UTTERANCE target|nontarget) into OUT_DIR/NAME/BACKEND.scores, and the part of
+each further list TEST_DATA_DIR/trials_X into OUT_DIR/NAME_X/BACKEND.scores. Options (default):
+  --backends \"NAME ...\" ($backends): cosine, plda, plda_adapt"
+
+echo "${0##*/} $*"
+. "$(dirname "${BASH_SOURCE[0]}")/../path.sh"
+. "$VOUCH_ROOT/utils/parse_options.sh"
+. "$VOUCH_ROOT/utils/done.sh"
+if [ $# -ne 7 ]; then echo "$help_message" >&2; exit 1; fi
+backend_dir=$1 mean=$2 enroll=$3 test=$4 data=$5 out=$6 name=$7
+need "$data/trials" "a data-preparation script, local/prepare_*.sh"
+need "$mean" "steps/train_backend.sh"
+for file in "$enroll/spk_embedding.scp" "$enroll/num_utts" "$test/embedding.scp"; do need "$file" "steps/extract_embeddings.sh"; done
+vouch check-trials --print-args=false "$data/trials" "scp:$enroll/spk_embedding.scp" "scp:$test/embedding.scp"
+
+centred() { printf 'ark:vouch ivector-subtract-global-mean %q %q ark:- |' "$mean" "scp:$1"; }
+for backend in $backends; do
+  scores=$out/$name/$backend.scores
+  mkdir -p "$out/$name/log"
+  log=$out/$name/log/$backend.log
+  case $backend in
+    cosine)
+      unit="vouch ivector-normalize-length --scaleup=false ark:- ark:- |"
+      tool=(vouch ivector-compute-dot-products)
+      ;;
+    plda | plda_adapt)
+      need "$backend_dir/$backend" "steps/train_backend.sh"
+      unit="$(printf 'vouch transform-vec %q ark:- ark:- |' "$backend_dir/lda.mat") vouch ivector-normalize-length ark:- ark:- |"
+      tool=(vouch ivector-plda-scoring --normalize-length=true --num-utts="ark:$enroll/num_utts" "$backend_dir/$backend")
+      ;;
+    *) echo "${0##*/}: error: there is no backend '$backend'; know cosine, plda and plda_adapt" >&2; exit 1 ;;
+  esac
+  pairs=$(printf 'cut -d" " -f1-2 %q |' "$data/trials")
+  case $backend in
+    cosine) arguments=("$pairs" "$(centred "$enroll/spk_embedding.scp") $unit" "$(centred "$test/embedding.scp") $unit") ;;
+    *) arguments=("$(centred "$enroll/spk_embedding.scp") $unit" "$(centred "$test/embedding.scp") $unit" "$pairs") ;;
+  esac
+  "${tool[@]}" "${arguments[@]}" "$scores" >"$log" 2>&1 ||
+    { tail -n 5 "$log" >&2; echo "${0##*/}: error: scoring failed; the log is $log" >&2; exit 1; }
+  for list in "$data"/trials_*; do
+    [ -f "$list" ] || continue
+    part=$out/${name}_${list##*/trials_}
+    mkdir -p "$part"
+    awk 'NR == FNR {asked[$1 " " $2]; next} ($1 " " $2) in asked' "$list" "$scores" >"$part/$backend.scores.new"
+    mv "$part/$backend.scores.new" "$part/$backend.scores"
+  done
+done
+echo "${0##*/}: $(wc -l <"$data/trials") trials by $backends in $out/$name"

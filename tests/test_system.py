@@ -1,0 +1,92 @@
+"""From YAML to a system: defaults, checks, and messages that name the key."""
+
+import pytest
+import torch
+import yaml
+
+from vouch.errors import VouchError
+from vouch.io.config import read_config
+from vouch.system import build_objective, resolve
+
+BASE = {
+    "network": {"backbone": {"type": "tdnn", "channels": 8, "pooled_channels": 10}, "pooling": {"type": "statistics"}},
+    "objective": {"type": "supervised", "head": {"type": "softmax"}, "optimizer": {"type": "adam"}},
+}
+
+
+def _with(**changes) -> dict:
+    config = yaml.safe_load(yaml.safe_dump(BASE))
+    for path, value in changes.items():
+        *above, last = path.split("__")
+        entry = config
+        for key in above:
+            entry = entry.setdefault(key, {})
+        entry[last] = value
+    return config
+
+
+def test_defaults_are_filled_in_and_resolving_again_changes_nothing():
+    resolved = resolve(BASE, "x.yaml")
+    assert resolved["network"]["embedding_dim"] == 512 and resolved["backend"]["lda_dim"] == 150
+    assert resolve(resolved, "x.yaml") == resolved
+
+
+@pytest.mark.parametrize("path", ["conf", "conf/mini", "conf/small"])
+def test_every_system_of_the_project_builds_and_embeds(root, path):
+    files = sorted((root / path).glob("*.yaml"))
+    assert {f.stem for f in files} >= {"xvector", "asp"}
+    for file in files:
+        config = resolve(read_config(file), str(file))
+        objective = build_objective(config, feature_dim=23, num_speakers=3).eval()
+        embedding = objective.embed(torch.randn(2, 40, 23), torch.tensor([40, 30]))
+        assert embedding.shape == (2, config["network"]["embedding_dim"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"training__epoch": 3}, r"x.yaml: unknown key 'training.epoch'; did you mean 'epochs'\?"),
+        ({"network__backbone__chanels": 3}, r"unknown key 'network.backbone.chanels'; did you mean 'channels'\?"),
+        ({"training__epochs": "many"}, r"training.epochs: want a whole number, not 'many'"),
+        ({"training__epochs": True}, r"training.epochs: want a whole number, not 'True'"),
+        ({"training__batch_size": 2.5}, r"training.batch_size: want a whole number"),
+        ({"training__min_frames": 900}, r"training: min_frames 900 to max_frames 400 is not a range"),
+        ({"objective__head__type": "softmx"}, r"objective.head.type: there is no head 'softmx'; did you mean 'softmax'\?"),
+        ({"objective__optimizer__type": "lion"}, r"objective.optimizer: optimizer type 'lion', want sgd or adam"),
+        ({"network__pooling": "statistics"}, r"network.pooling: want a mapping with 'type'"),
+        ({"network": None}, r"network: want 'key: value' lines"),
+        ({"features": "plp"}, r"features: 'plp' is unknown; want mfcc or fbank"),
+        ({"objective__num_speakers": 3}, r"unknown key 'objective.num_speakers'"),
+    ],
+)
+def test_mistakes_are_named(changes, message):
+    with pytest.raises(VouchError, match=message):
+        resolve(_with(**changes), "x.yaml")
+
+
+def test_a_missing_entry_is_named():
+    config = _with()
+    del config["objective"]["head"]
+    with pytest.raises(VouchError, match=r"'objective.head' is missing"):
+        resolve(config, "x.yaml")
+
+
+def test_numbers_without_a_point_are_numbers():
+    resolved = resolve(_with(objective__optimizer__learning_rate="1e-3"), "x.yaml")
+    assert resolved["objective"]["optimizer"]["learning_rate"] == 1e-3
+
+
+def test_base_is_overridden_key_by_key_and_type_by_type(tmp_path):
+    (tmp_path / "base.yaml").write_text("a: {type: x, p: 1}\nb: {p: 1, q: 2}\n")
+    (tmp_path / "top.yaml").write_text("base: base.yaml\na: {type: y}\nb: {q: 3}\n")
+    assert read_config(tmp_path / "top.yaml") == {"a": {"type": "y"}, "b": {"p": 1, "q": 3}}
+    (tmp_path / "base.yaml").write_text("base: top.yaml\n")
+    with pytest.raises(VouchError, match="'base' leads back"):
+        read_config(tmp_path / "top.yaml")
+
+
+@pytest.mark.parametrize(("text", "message"), [("a: [", r"x.yaml:\d+: not valid YAML"), ("- a", "want a mapping")])
+def test_a_file_that_is_no_configuration(tmp_path, text, message):
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(VouchError, match=message):
+        read_config(tmp_path / "x.yaml")
