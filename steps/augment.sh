@@ -90,16 +90,19 @@ if [ -n "$types" ] && [ "$copies" != 0 ]; then
     kinds+=("$work/$kind")
   done
   combine_data.sh --extra-files utt2uniq "$work/all_copies" "${kinds[@]}"
+  # A random part of them: the same one whenever the seed is the same.
   keep=$(awk -v n="$(wc -l <"$base/utt2spk")" -v c="$copies" 'BEGIN {printf "%d", n * c}')
-  subset_data_dir.sh --seed "$seed" "$work/all_copies" "$keep" "$work/copies.new"
+  cut -d" " -f1 "$work/all_copies/utt2spk" | shuf -n "$keep" --random-source=<(yes "$seed") | sort >"$work/kept"
+  subset_data_dir.sh --utt-list="$work/kept" "$work/all_copies" "$work/copies.new"
   if ! cmp -s "$work/copies.new/wav.scp" "$work/copies/wav.scp"; then
     rm -rf "$work/copies"
     mv "$work/copies.new" "$work/copies"
   fi
   rm -rf "$work/copies.new"
   "${make_feats[@]}" "$work/copies"
-  awk 'NR == FNR {where[$1] = $2; next} $2 in where {print $1, where[$2]}' "$base/vad.scp" "$work/copies/utt2uniq" \
-    >"$work/copies/vad.scp"
+  awk 'NR == FNR {where[$1] = $2; next} {id = $1; sub(/-[a-z]*$/, "", id)} id in where {print $1, where[id]}' \
+    "$base/vad.scp" "$work/copies/feats.scp" >"$work/copies/vad.scp.new"
+  mv "$work/copies/vad.scp.new" "$work/copies/vad.scp"
   parts+=("$work/copies")
 fi
 combine_data.sh "$augmented" "${parts[@]}"

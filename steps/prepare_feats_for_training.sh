@@ -44,6 +44,14 @@ $cmd JOB=1:"$nj" "$log/prepare_feats.JOB.log" \
 for job in $(seq "$nj"); do cat "$archives/feats.$job.scp"; done >"$out/feats.scp"
 for job in $(seq "$nj"); do cat "$archives/feats.$job.num_frames"; done >"$out/utt2num_frames.all"
 rm -rf "$split"
+made=$(wc -l <"$out/feats.scp")
+if [ "$made" -lt "$utterances" ]; then
+  echo "${0##*/}: warning: $((utterances - made)) of $utterances utterances gave no training features; why: grep WARNING $log/prepare_feats.*.log" >&2
+fi
+if [ $((made * 100)) -lt $((utterances * 95)) ]; then
+  echo "${0##*/}: error: only $made of $utterances utterances succeeded, want 95 %; see $log/prepare_feats.*.log" >&2
+  exit 1
+fi
 
 awk -v least="$min_frames" '$2 >= least {print $1}' "$out/utt2num_frames.all" >"$out/long_enough"
 filter_scp "$out/long_enough" "$out/utt2spk" |

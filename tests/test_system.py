@@ -51,7 +51,10 @@ def test_every_system_of_the_project_builds_and_embeds(root, path):
         ({"training__epochs": True}, r"training.epochs: want a whole number, not 'True'"),
         ({"training__batch_size": 2.5}, r"training.batch_size: want a whole number"),
         ({"training__min_frames": 900}, r"training: min_frames 900 to max_frames 400 is not a range"),
-        ({"objective__head__type": "softmx"}, r"objective.head.type: there is no head 'softmx'; did you mean 'softmax'\?"),
+        (
+            {"objective__head__type": "softmx"},
+            r"objective.head.type: there is no head 'softmx'; did you mean 'softmax'\?",
+        ),
         ({"objective__optimizer__type": "lion"}, r"objective.optimizer: optimizer type 'lion', want sgd or adam"),
         ({"network__pooling": "statistics"}, r"network.pooling: want a mapping with 'type'"),
         ({"network": None}, r"network: want 'key: value' lines"),

@@ -39,7 +39,8 @@ def run_jobs(request: Request, backend: LocalBackend) -> list[int]:
             running -= 1
             failed += [ended[0]] if ended[1] else []
         if bar:
-            bar.set_postfix({"failed": len(failed)} if failed else {}, refresh=False)
+            state = f"{len(failed)} failed" if failed else ""
+            bar.set_postfix_str(state if bar.total > 1 else last_line(request.fill(request.log, request.first)), False)
             bar.update(1 if ended else 0)
             bar.refresh()
     if bar:
@@ -50,7 +51,20 @@ def run_jobs(request: Request, backend: LocalBackend) -> list[int]:
 def progress_bar(total: int, name: str) -> tqdm:
     from tqdm import tqdm  # 0.1 s that a call without a terminal need not pay
 
-    return tqdm(total=total, desc=name, unit="job", leave=False, dynamic_ncols=True)
+    single = "{desc} [{elapsed}] {postfix}"  # of one job there is more to see in its log than in a bar
+    form = single if total == 1 else None
+    return tqdm(total=total, desc=name, unit="job", leave=False, dynamic_ncols=True, bar_format=form)
+
+
+def last_line(log: str) -> str:
+    """The last whole line of a log, or nothing where there is none yet."""
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(0, os.path.getsize(log) - 1024))
+            lines = file.read().decode("utf-8", "replace").split("\n")
+    except OSError:
+        return ""
+    return lines[-2][:100] if len(lines) > 1 else ""
 
 
 def report(request: Request, failed: list[int]) -> None:

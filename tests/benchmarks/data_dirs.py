@@ -69,8 +69,8 @@ def spoil(source: Path, folder: Path) -> None:
         (folder / path.name).write_bytes(b"".join(lines))
 
 
-def measure(command: list[str]) -> tuple[float, float, int]:
-    """Seconds, peak memory of the process in GB, exit code."""
+def measure(command: list[str]) -> tuple[float, float, float, int]:
+    """Seconds, seconds of the processor, peak memory of the process in GB, exit code."""
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert process.stderr is not None
@@ -79,10 +79,12 @@ def measure(command: list[str]) -> tuple[float, float, int]:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.stderr.buffer.write(errors[-2000:])
-    return time.perf_counter() - start, usage.ru_maxrss / 1024**2, process.returncode
+    seconds = time.perf_counter() - start
+    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024**2, process.returncode
 
 
 def main() -> int:
+    sys.stdout.reconfigure(line_buffering=True)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--utterances", type=int, default=1_200_000)
     parser.add_argument("--speakers", type=int, default=7_300)
@@ -91,7 +93,7 @@ def main() -> int:
     good = True
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         whole, spoilt, copy = Path(folder, "whole"), Path(folder, "spoilt"), Path(folder, "copy")
-        print(f"{options.utterances} utterances, {options.speakers} speakers; making them", flush=True)
+        print(f"{options.utterances} utterances, {options.speakers} speakers; making them")
         make_directory(whole, options.utterances, options.speakers)
         spoil(whole, spoilt)
         subset_size = str(options.utterances // 2)
@@ -109,13 +111,16 @@ def main() -> int:
             ),
             ("combine two", ["combine_data.sh", str(Path(folder, "both")), str(whole), str(copy)], None),
         ]
-        print(f"{'':28s} {'seconds':>8s} {'bar':>5s} {'peak GB':>8s}")
+        print(f"{'':28s} {'seconds':>8s} {'bar':>5s} {'CPU s':>6s} {'peak GB':>8s}")
         for name, (script, *arguments), bar in jobs:
-            seconds, memory, code = measure([str(UTILS / script), *arguments])
+            seconds, cpu, memory, code = measure([str(UTILS / script), *arguments])
             passed = code == 0 and (bar is None or (seconds < bar and memory < MEMORY_BAR))
             good = good and passed
             shown = "" if bar is None else str(bar)
-            print(f"{name:28s} {seconds:8.1f} {shown:>5s} {memory:8.2f} {'' if passed else 'FAILED'}", flush=True)
+            print(
+                f"{name:28s} {seconds:8.1f} {shown:>5s} {cpu:6.1f} {memory:8.2f} {'' if passed else 'FAILED'}",
+                flush=True,
+            )
     return 0 if good else 1
 
 

@@ -77,7 +77,7 @@ def test_fix_makes_every_mendable_directory_valid(speakers, rng, data):
         (folder / "spk2utt").unlink()
         before = contents(folder)
         if not survivors:
-            with pytest.raises(VouchError, match="nothing written"):
+            with pytest.raises(VouchError, match="nothing written|is empty|only empty lines"):
                 fix_data_dir(folder)
             assert contents(folder) == before
             return

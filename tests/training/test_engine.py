@@ -24,9 +24,7 @@ class _Source:
         generator = np.random.default_rng(0)
         self.keys = [f"utt{i}" for i in range(utterances)]
         self.labels = np.arange(utterances) % 2
-        self.features = [
-            (generator.normal(size=(70, 5)) * (1 + y) + y).astype(np.float32) for y in self.labels
-        ]
+        self.features = [(generator.normal(size=(70, 5)) * (1 + y) + y).astype(np.float32) for y in self.labels]
 
     def read(self, index: int, start: int, frames: int) -> np.ndarray:
         return self.features[index][start : start + frames]
@@ -37,7 +35,9 @@ def _trainer(folder, source=None, channels: int = 8, **changes) -> Trainer:
     options = {"epochs": 3, "batch_size": 4, "min_frames": 30, "max_frames": 50, "samples_per_utterance": 2, "seed": 1}
     torch.manual_seed(1)
     network = EmbeddingNetwork(TDNN(5, channels, 12), AttentiveStatisticsPooling(12, 6), 6, 6, dropout=0.1)
-    objective = Supervised(network, AMSoftmax(6, 2, scale=10.0, margin=0.1), Optimizer(learning_rate=0.02, clip_norm=1.0))
+    objective = Supervised(
+        network, AMSoftmax(6, 2, scale=10.0, margin=0.1), Optimizer(learning_rate=0.02, clip_norm=1.0)
+    )
     folder.mkdir(exist_ok=True)
     frames = np.array([len(f) for f in source.features])
     run = TrainingOptions(**{**options, **changes})
@@ -99,7 +99,9 @@ def test_the_seed_decides_everything(tmp_path):
 
 def test_a_checkpoint_of_another_architecture_is_refused(tmp_path):
     _trainer(tmp_path, epochs=1).run()
-    with pytest.raises(VouchError, match=r"last.pt is of another architecture: .* \(8, 5, 5\) there, \(16, 5, 5\) here"):
+    with pytest.raises(
+        VouchError, match=r"last.pt is of another architecture: .* \(8, 5, 5\) there, \(16, 5, 5\) here"
+    ):
         _trainer(tmp_path, channels=16).resume()
 
 

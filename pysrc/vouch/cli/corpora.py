@@ -160,7 +160,8 @@ def make_trials(argv: list[str]) -> int | None:
         "order, model SPK-1 is enrolled with the first and model SPK-3 with the first three (--models); the utterances "
         "behind the largest model's are test segments. Trials are all models against all test segments of speakers of "
         "the same gender (where spk2gender is there) and the same age group (where spk2age is there). In ENROLL_DIR "
-        "the speakers are the models and utterances are named MODEL-UTTERANCE; TEST_DIR has the file trials.",
+        "the speakers are the models and utterances are named MODEL-UTTERANCE; TEST_DIR has the file trials and, of "
+        "each size of model, its part trials_1, trials_3.",
         (3, 3),
     )
     options.add("models", "1,3", "utterances that each model of a speaker is enrolled with, separated by commas")
@@ -189,6 +190,9 @@ def make_trials(argv: list[str]) -> int | None:
         _write_part(enroll_stage, enroll, enrolled, source, tables)
         _write_part(test_stage, test, tested, source, tables)
         counts = _write_trials(test_stage / "trials", models, tested, groups)
+        for size in sizes if len(sizes) > 1 else []:
+            part = {model: of for model, of in models.items() if len(of[1]) == size}
+            _write_trials(test_stage / f"trials_{size}", part, tested, groups)
     log(
         f"{len(utterances_of)} speakers, {len(models)} models, {len(tested)} test segments; "
         f"{counts[0]} target and {counts[1]} nontarget trials in {test}/trials"

@@ -34,9 +34,10 @@ MAX_OVERSHOOT_SECONDS = 0.5
 def read_wave(rxfilename: str, *, allow_pipes: bool = True, commands: Mapping[str, Command] | None = None) -> Wave:
     """One recording, (channels, samples): wav, flac or NIST sphere in a file, `file:offset`, `-` or `command |`.
 
-    16-bit samples are given as they are, other integers and floats scaled to +-32768. The last stages of a pipeline that
-    are `vouch NAME …` with NAME in `commands` are computed in this process; what comes before them is run by the shell,
-    or refused with allow_pipes=False. Raises VouchError on audio that is missing, empty, cut off, not finite or not audio.
+    16-bit samples are given as they are, other integers and floats scaled to +-32768. The last stages of a pipeline
+    that are `vouch NAME …` with NAME in `commands` are computed in this process; what comes before them is run by the
+    shell, or refused with allow_pipes=False. Raises VouchError on audio that is missing, empty, cut off, not finite or
+    not audio.
     """
     name = rxfilename.strip()
     if name.endswith("|"):

@@ -10,9 +10,10 @@ import glob
 import os
 import shutil
 import socket
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import groupby, islice
+from itertools import islice
 from operator import lt
 from pathlib import Path
 from typing import NamedTuple
@@ -164,21 +165,20 @@ def read_utt2spk(directory: Path) -> tuple[list[bytes], list[bytes]]:
 
 def spk2utt_lines(utterances: Sequence[bytes], speakers: Sequence[bytes]) -> list[bytes]:
     """Lines of spk2utt in order of each speaker's first appearance (Kaldi utils/utt2spk_to_spk2utt.pl)."""
-    utterances_of: dict[bytes, list[bytes]] = {}
-    for speaker, run in groupby(zip(speakers, utterances, strict=True), key=lambda pair: pair[0]):
-        utterances_of.setdefault(speaker, []).extend(utterance for _, utterance in run)
+    utterances_of: defaultdict[bytes, list[bytes]] = defaultdict(list)
+    for speaker, utterance in zip(speakers, utterances, strict=True):
+        utterances_of[speaker].append(utterance)
     return [b" ".join((speaker, *found)) for speaker, found in utterances_of.items()]
 
 
 def segment_recordings(path: Path, lines: Sequence[bytes]) -> list[bytes]:
     """Recording of every line of a segments file. Raises VouchError at a line without 4 fields."""
     recordings = []
-    for number, line in enumerate(lines, 1):
+    for line in lines:
         fields = line.split()
         if len(fields) != 4:
-            raise VouchError(
-                f"{path}:{number}: '{show(line)}' has {len(fields)} fields, want 4 (utterance recording start end)"
-            )
+            wanted = "4 (utterance recording start end)"
+            raise VouchError(f"{path}: the line '{show(line)}' has {len(fields)} fields, want {wanted}; mend it")
         recordings.append(fields[1])
     return recordings
 
@@ -209,8 +209,7 @@ def has_control_characters(data: bytes) -> bool:
     return bool(data.translate(None, _NO_CONTROL))
 
 
-def read_tidy_lines(path: Path, name: str) -> list[bytes]:
-    """Tidy lines of a file. Raises VouchError at a control character, and when there is no line."""
+def _read_tidy_lines(path: Path, name: str) -> list[bytes]:
     data = read_bytes(path)
     if has_control_characters(data):
         number = next(n for n, line in enumerate(split_lines(data), 1) if has_control_characters(line))
@@ -224,11 +223,10 @@ def read_tidy_lines(path: Path, name: str) -> list[bytes]:
 def merge_lines(paths: Sequence[Path], name: str, lines: list[bytes] | None = None) -> tuple[list[bytes], list[bytes]]:
     """Keys and tidy lines of one kind of file out of one or several directories, sorted, equal lines once.
 
-    `lines` are the tidy lines of the files where they were read already. Raises VouchError when two lines have
-    one key and different values, naming both: choosing would be a guess.
+    Raises VouchError at a control character, in a file without lines, and when two lines have one key and
+    different values, naming both: choosing would be a guess.
     """
-    if lines is None:
-        lines = [line for path in paths for line in read_tidy_lines(path, name)]
+    lines = [line for path in paths for line in _read_tidy_lines(path, name)]
     if not is_increasing(lines):
         lines.sort()  # the order of the keys, for the space behind a key comes before every character of a key
         lines = b"\n".join(lines).split(b"\n")  # neighbours in memory again, which all later passes gain from

@@ -22,35 +22,35 @@ class Spread:
     """
 
     # Between speakers, around the mean of their gender
-    between_tract: float = 0.06  # vocal-tract length, moves all formants together [0, 0.08]
-    between_formant: float = 0.07  # each formant by itself [0, 0.06]
-    between_region: float = 0.03  # each formant in each vowel region [0, 0.06]
-    between_bandwidth: float = 0.25  # all bandwidths together [0, 0.4]
-    between_pitch: float = 2.5  # mean pitch, semitones [0, 4]
+    between_tract: float = 0.07  # vocal-tract length, moves all formants together [0, 0.1]
+    between_formant: float = 0.08  # each formant by itself [0, 0.1]
+    between_region: float = 0.015  # each formant in each vowel region [0, 0.06]
+    between_bandwidth: float = 0.35  # all bandwidths together [0, 0.4]
+    between_pitch: float = 3.0  # mean pitch, semitones [0, 4]
     between_range: float = 0.3  # pitch range [0, 0.5]
-    between_tilt: float = 0.4  # corner of the source's low-pass [0, 0.6]
+    between_tilt: float = 0.6  # corner of the source's low-pass [0, 0.8]
     between_open: float = 0.10  # open quotient [0, 0.2]
     between_roughness: float = 0.4  # jitter, and shimmer [0, 0.8]
-    between_breath: float = 0.6  # amplitude of the breath noise [0, 0.8]
+    between_breath: float = 0.8  # amplitude of the breath noise [0, 1]
     between_rate: float = 0.10  # speaking rate [0, 0.2]
     between_noise: float = 0.06  # centre of frication [0, 0.15]
     between_nasal: float = 0.10  # nasal pole and zero, each [0, 0.2]
 
     # Within a speaker, from utterance to utterance
-    within_formant: float = 0.012  # each formant, over the whole utterance [0, 0.05]
-    within_pitch: float = 0.8  # level of the pitch, semitones [0, 3]
+    within_formant: float = 0.006  # each formant, over the whole utterance [0, 0.05]
+    within_pitch: float = 0.6  # level of the pitch, semitones [0, 3]
     within_range: float = 0.25  # pitch range [0, 0.5]
-    within_effort: float = 0.2  # vocal effort: corner of the low-pass up, breath and open quotient down [0, 0.8]
+    within_effort: float = 0.12  # vocal effort: corner of the low-pass up, breath and open quotient down [0, 0.8]
     within_rate: float = 0.12  # speaking rate [0, 0.3]
     within_bandwidth: float = 0.08  # all bandwidths together [0, 0.3]
     # and from phone to phone
-    within_token: float = 0.03  # each formant target [0, 0.1]
+    within_token: float = 0.02  # each formant target [0, 0.1]
     within_duration: float = 0.2  # duration of a segment [0, 0.4]
 
     # Sessions: least and most of a uniform draw, or a standard deviation
-    source_snr: tuple[float, float] = (15.0, 35.0)  # dB
+    source_snr: tuple[float, float] = (25.0, 40.0)  # dB
     target_snr: tuple[float, float] = (20.0, 35.0)  # dB, before the telephone's coder
-    source_equaliser: float = 2.0  # random frequency response, dB standard deviation [0, 8]
+    source_equaliser: float = 1.2  # random frequency response, dB standard deviation [0, 8]
     target_equaliser: float = 2.5
     level: tuple[float, float] = (-34.0, -20.0)  # root mean square of the speech, dB of full scale
 

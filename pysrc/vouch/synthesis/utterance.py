@@ -105,7 +105,9 @@ def _silence(seconds: float) -> _Piece:
     return _Piece(Segment(seconds, np.full(FORMANTS, np.nan)), -1, round(seconds / FRAME_SECONDS))
 
 
-def _formant_targets(pieces: list[_Piece], speaker: Speaker, manner: Manner, spread: Spread, rng) -> np.ndarray:
+def _formant_targets(
+    pieces: list[_Piece], speaker: Speaker, manner: Manner, spread: Spread, rng: np.random.Generator
+) -> np.ndarray:
     """Targets of each piece, (pieces, FORMANTS) Hz; a piece without its own takes the next one's, or the last."""
     targets = np.stack([p.segment.formants * speaker.formant_scale[p.segment.region] for p in pieces])
     targets *= manner.formant_scale * np.exp(spread.within_token * rng.standard_normal(targets.shape))
@@ -117,7 +119,9 @@ def _formant_targets(pieces: list[_Piece], speaker: Speaker, manner: Manner, spr
     return np.maximum.accumulate(targets, axis=1)  # formants keep their order
 
 
-def _melody(pieces: list[_Piece], syllables: list[Syllable], speaker: Speaker, manner: Manner, rng) -> np.ndarray:
+def _melody(
+    pieces: list[_Piece], syllables: list[Syllable], speaker: Speaker, manner: Manner, rng: np.random.Generator
+) -> np.ndarray:
     """Pitch in Hz, (frames,)."""
     frames = np.array([piece.frames for piece in pieces])
     owner = np.repeat([piece.syllable for piece in pieces], frames)

@@ -30,8 +30,8 @@ class TrainingOptions:
 
     epochs; batch_size (chunks); samples_per_utterance (chunks of each recording an epoch); min_frames and max_frames
     (length of the chunks); warmup (share of the training in which the learning rate rises); final_rate (last
-    learning rate over the peak); workers (processes that read ahead); checkpoint_minutes (between two checkpoints);
-    seed.
+    learning rate over the peak); precision (float32, or bfloat16: matrix products in 16 bits, parameters in 32);
+    workers (processes that read ahead); checkpoint_minutes (between two checkpoints); seed.
     """
 
     epochs: int = 10
@@ -41,6 +41,7 @@ class TrainingOptions:
     max_frames: int = 400
     warmup: float = 0.05
     final_rate: float = 0.01
+    precision: str = "float32"
     workers: int = 0
     checkpoint_minutes: float = 10.0
     seed: int = 0
@@ -52,6 +53,8 @@ class TrainingOptions:
             raise ValueError("epochs and workers want 0 or more, batch_size 2, samples_per_utterance 1 or more")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"warmup {self.warmup} is not a share of the training, 0 to below 1")
+        if self.precision not in ("float32", "bfloat16"):
+            raise ValueError(f"precision '{self.precision}', want float32 or bfloat16")
 
 
 class Trainer:
@@ -162,11 +165,12 @@ class Trainer:
                 group["lr"] = peak * factor
         torch.manual_seed(self.options.seed * 1_000_003 + self.step)  # dropout: a function of (seed, step)
         batch = batch._replace(features=batch.features.to(self.device), labels=batch.labels.to(self.device))
-        figures = self.objective.update(batch, self.scaler)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16"):
+            figures = self.objective.update(batch, self.scaler)
         self.step += 1
         if not math.isfinite(figures["loss"]):
             raise VouchError(
-                f"the loss is {figures['loss']} at step {self.step}, in the batch of {', '.join(batch.utterances[:3])}, "
+                f"the loss is {figures['loss']} at step {self.step}, in the batch of {', '.join(batch.utterances[:3])} "
                 f"...: look for broken features among its utterances, or lower objective.optimizer.learning_rate"
             )
         return figures
