@@ -53,6 +53,7 @@ done
 if [ "$stage" -lt 1 ] || [ "$stage" -gt 9 ] || [ "$stop_stage" -lt "$stage" ]; then
   fail "stages $stage to $stop_stage are not within 1 to 9"$'\n'"$stages"
 fi
+[ -n "${systems// /}" ] || fail "--systems is empty; name one or more YAML files of the settings folder"
 absolute() { case $1 in "" | /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
 out=$(absolute "${out:-$here}")
 corpus=$(absolute "${corpus:-$out/corpus}")
@@ -66,6 +67,28 @@ started=$SECONDS
 announce() { echo; echo "=== stage $1: $2 ($(date '+%H:%M:%S'), $((SECONDS - started)) s since the start)"; }
 runs() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 
+# The settings: feature and VAD configurations, augment.conf, and one YAML a system.
+declare -A features=() backend_options=()
+kinds=""
+config_file() { if [ -f "$conf/$1" ]; then echo "$conf/$1"; else echo "$here/conf/$1"; fi; }
+known_systems() { for file in "$conf"/*.yaml; do basename "$file" .yaml; done | tr '\n' ' '; }
+read_settings() {
+  local system values lda_dim iterations within between
+  [ -d "$conf" ] || conf=$here/$conf
+  [ -d "$conf" ] || fail "there is no settings folder '$conf'; --conf takes one like conf"
+  for system in $systems; do
+    [ -f "$conf/$system.yaml" ] ||
+      fail "there is no system '$system': $conf/$system.yaml is missing; there are $(known_systems)"
+    values=$(vouch show-config "$conf/$system.yaml" \
+      --get=features,backend.lda_dim,backend.plda_iterations,backend.within_scale,backend.between_scale)
+    read -r "features[$system]" lda_dim iterations within between <<<"${values//$'\n'/ }"
+    backend_options[$system]="--lda-dim $lda_dim --plda-iterations $iterations --within-scale $within --between-scale $between"
+    case " $kinds " in *" ${features[$system]} "*) ;; *) kinds="$kinds ${features[$system]}" ;; esac
+  done
+  echo "run.sh: settings from $conf, systems $systems, data in $data"
+}
+if [ -n "$conf" ]; then read_settings; fi # else the data preparation may choose them
+
 if runs 1; then
   announce 1 "data directories by ${prepare##*/}"
   bash "$prepare" "$corpus" "$data"
@@ -75,23 +98,11 @@ parts="enroll test" lists="source"
 if [ -d "$data/adapt" ]; then
   parts="enroll test adapt adapt_enroll adapt_test" lists="source target"
 fi
-
-# The settings: feature and VAD configurations, augment.conf, and one YAML a system.
-if [ -z "$conf" ] && [ -f "$data/run.conf" ]; then conf=$(sed -n 's/^--conf=//p' "$data/run.conf"); fi
-conf=${conf:-conf}
-[ -d "$conf" ] || conf=$here/$conf
-[ -d "$conf" ] || fail "there is no settings folder '$conf'; --conf takes one like conf"
-echo "run.sh: settings from $conf, systems $systems, data in $data"
-known_systems() { for file in "$conf"/*.yaml; do basename "$file" .yaml; done | tr '\n' ' '; }
-kinds=""
-for system in $systems; do
-  [ -f "$conf/$system.yaml" ] ||
-    fail "there is no system '$system': $conf/$system.yaml is missing; there are $(known_systems)"
-  kind=$(vouch show-config --get=features "$conf/$system.yaml")
-  case " $kinds " in *" $kind "*) ;; *) kinds="$kinds $kind" ;; esac
-done
-features_of() { vouch show-config --get=features "$conf/$1.yaml"; }
-config_file() { if [ -f "$conf/$1" ]; then echo "$conf/$1"; else echo "$here/conf/$1"; fi; }
+if [ -z "$conf" ]; then
+  if [ -f "$data/run.conf" ]; then conf=$(sed -n 's/^--conf=//p' "$data/run.conf"); fi
+  conf=${conf:-conf}
+  read_settings
+fi
 
 if runs 2; then
   for kind in $kinds; do
@@ -135,7 +146,7 @@ if runs 5; then
   for system in $systems; do
     announce 5 "training of $system"
     "$steps/train.sh" --cmd "$train_cmd" --num-threads "$nj" --device "$device" --force "$force" \
-      "$conf/$system.yaml" "$data/$(features_of "$system")/train_aug_nosil" "$exp/$system"
+      "$conf/$system.yaml" "$data/${features[$system]}/train_aug_nosil" "$exp/$system"
   done
 fi
 
@@ -143,7 +154,7 @@ if runs 6; then
   for system in $systems; do
     announce 6 "embeddings of $system"
     need "$exp/$system/final.pt" "run.sh --stage 5 --systems $system"
-    kind=$(features_of "$system")
+    kind=${features[$system]}
     for part in train_backend $parts; do
       "$steps/extract_embeddings.sh" --nj "$nj" --cmd "$extract_cmd" --device "$device" --force "$force" \
         "$exp/$system" "$data/$kind/$part" "$exp/$system/embeddings/$part"
@@ -157,9 +168,8 @@ if runs 7; then
     adapt=()
     if [ -d "$data/adapt" ]; then adapt=("$exp/$system/embeddings/adapt"); fi
     need "$exp/$system/config.yaml" "run.sh --stage 5 --systems $system"
-    option() { vouch show-config --get="backend.$1" "$conf/$system.yaml"; }
-    "$steps/train_backend.sh" --lda-dim "$(option lda_dim)" --plda-iterations "$(option plda_iterations)" \
-      --within-scale "$(option within_scale)" --between-scale "$(option between_scale)" \
+    # shellcheck disable=SC2086 # several words
+    "$steps/train_backend.sh" ${backend_options[$system]} \
       "$exp/$system/embeddings/train_backend" "$exp/$system/backend" "${adapt[@]}"
   done
 fi

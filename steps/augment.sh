@@ -49,17 +49,18 @@ make_feats=("$steps/make_feats.sh" --type "$type" --feature-config "$feature_con
 rate=$(sed -n 's/^ *--sample-frequency= *\([0-9]*\).*/\1/p' "$feature_config")
 rate=${rate:-16000}
 if [[ " $types " == *" reverb "* && -z $rirs ]]; then
-  rirs=$work/rooms
+  rirs=$work/rooms-$rate-$seed
   if [ ! -s "$rirs/rirs.scp" ]; then
     vouch make-rooms --num=100 --kind=small --sample-frequency="$rate" --seed="$seed" "$rirs"
   fi
 fi
 if [[ (" $types " == *" noise "* && -z $noise) || (" $types " == *" music "* && -z $music) ]]; then
-  if [ ! -d "$work/noises" ]; then
-    vouch make-noises --sample-frequency="$rate" --seed="$seed" "$work/noises"
+  noises=$work/noises-$rate-$seed
+  if [ ! -s "$noises/music/wav.scp" ]; then # the last file that is written
+    vouch make-noises --sample-frequency="$rate" --seed="$seed" "$noises"
   fi
+  noise=${noise:-$noises/noise} music=${music:-$noises/music}
 fi
-noise=${noise:-$work/noises/noise} music=${music:-$work/noises/music} rirs=${rirs:-$work/rooms}
 
 # Speed copies: new speakers, with a VAD of their own.
 parts=("$data")
@@ -100,7 +101,7 @@ if [ -n "$types" ] && [ "$copies" != 0 ]; then
   fi
   rm -rf "$work/copies.new"
   "${make_feats[@]}" "$work/copies"
-  awk 'NR == FNR {where[$1] = $2; next} {id = $1; sub(/-[a-z]*$/, "", id)} id in where {print $1, where[id]}' \
+  awk 'NR == FNR {where[$1] = substr($0, length($1) + 2); next} {id = $1; sub(/-[a-z]*$/, "", id)} id in where {print $1, where[id]}' \
     "$base/vad.scp" "$work/copies/feats.scp" >"$work/copies/vad.scp.new"
   mv "$work/copies/vad.scp.new" "$work/copies/vad.scp"
   parts+=("$work/copies")

@@ -52,6 +52,7 @@ if [ "$made" -lt "$utterances" ]; then
 fi
 if [ $((made * 100)) -lt $((utterances * 95)) ]; then
   echo "${0##*/}: error: only $made of $utterances utterances succeeded, want 95 %; see $out/log/extract.*.log" >&2
+  rm -f "$out/.begun.${0##*/}" # so that the next call does all jobs again
   exit 1
 fi
 mv "$out/embedding.scp.new" "$out/embedding.scp"

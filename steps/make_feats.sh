@@ -64,6 +64,7 @@ if [ "$made" -lt "$utterances" ]; then
 fi
 if [ $((made * 100)) -lt $((utterances * 95)) ]; then
   echo "${0##*/}: error: only $made of $utterances utterances succeeded, want 95 %; see $log/make_$type.*.log" >&2
+  rm -f "$archives/.begun.${0##*/}" # so that the next call does all jobs again
   exit 1
 fi
 mv "$data/feats.scp.new" "$data/feats.scp"

@@ -27,7 +27,7 @@ settings="cmn_window=$cmn_window min_frames=$min_frames min_utts_per_speaker=$mi
 if is_done "$out/.done.training" "$settings" "$data/feats.scp" "$data/vad.scp"; then exit 0; fi
 rm -f "$out/.done.training"
 copy_data_dir.sh "$data" "$out"
-rm -f "$out/vad.scp"
+rm -f "$out/vad.scp" "$out/feats.scp"
 utterances=$(wc -l <"$data/feats.scp")
 if [ "$nj" -gt "$utterances" ]; then nj=$utterances; fi
 split_data.sh --per-utt "$data" "$nj"
@@ -41,15 +41,16 @@ $cmd JOB=1:"$nj" "$log/prepare_feats.JOB.log" \
   "|" vouch copy-feats --compression-method=3 --write-num-frames="ark,t:$archives/feats.JOB.num_frames" ark:- \
   "ark,scp:$archives/feats.JOB.ark,$archives/feats.JOB.scp" \
   "&&" touch "$archives/feats.JOB.done"
-for job in $(seq "$nj"); do cat "$archives/feats.$job.scp"; done >"$out/feats.scp"
+for job in $(seq "$nj"); do cat "$archives/feats.$job.scp"; done >"$out/feats.scp.all"
 for job in $(seq "$nj"); do cat "$archives/feats.$job.num_frames"; done >"$out/utt2num_frames.all"
 rm -rf "$split"
-made=$(wc -l <"$out/feats.scp")
+made=$(wc -l <"$out/feats.scp.all")
 if [ "$made" -lt "$utterances" ]; then
   echo "${0##*/}: warning: $((utterances - made)) of $utterances utterances gave no training features; why: grep WARNING $log/prepare_feats.*.log" >&2
 fi
 if [ $((made * 100)) -lt $((utterances * 95)) ]; then
   echo "${0##*/}: error: only $made of $utterances utterances succeeded, want 95 %; see $log/prepare_feats.*.log" >&2
+  rm -f "$archives/.begun.${0##*/}" # so that the next call does all jobs again
   exit 1
 fi
 
@@ -61,10 +62,12 @@ filter_scp "$out/kept" "$out/utt2num_frames.all" >"$out/utt2num_frames"
 cp "$out/kept" "$out/utt2spk"
 kept=$(wc -l <"$out/kept")
 echo "${0##*/}: $utterances utterances, $(wc -l <"$out/long_enough") with $min_frames voiced frames or more, $kept of speakers with $min_utts_per_speaker or more"
-rm "$out/kept" "$out/long_enough" "$out/utt2num_frames.all"
 if [ "$kept" -eq 0 ]; then
   echo "${0##*/}: error: nothing is left to train on; lower --min-frames or --min-utts-per-speaker" >&2
   exit 1
 fi
+filter_scp "$out/kept" "$out/feats.scp.all" >"$out/feats.scp.new"
+mv "$out/feats.scp.new" "$out/feats.scp"
+rm "$out/kept" "$out/long_enough" "$out/utt2num_frames.all" "$out/feats.scp.all"
 fix_data_dir.sh "$out"
 mark_done "$out/.done.training" "$settings"

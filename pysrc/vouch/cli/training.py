@@ -24,7 +24,7 @@ def show_config(argv: list[str]) -> int:
         "Check the YAML of a system and print it resolved: every key with its value.",
         (1, 1),
     )
-    options.add("get", "", "print only this value, as in backend.lda_dim")
+    options.add("get", "", "print only these values, one a line: keys as backend.lda_dim, separated by commas")
     opts, (path,) = options.parse(["--print-args=false", *argv])
     import yaml
 
@@ -35,12 +35,7 @@ def show_config(argv: list[str]) -> int:
     if not opts.get:
         sys.stdout.write(yaml.safe_dump(config, sort_keys=False))
         return 0
-    value = config
-    for key in opts.get.split("."):
-        if not isinstance(value, dict) or key not in value:
-            raise VouchError(f"--get={opts.get}: {path} has no such key; `vouch show-config {path}` shows all")
-        value = value[key]
-    print(value)
+    print("\n".join([str(_value(config, key, path)) for key in opts.get.split(",")]))
     return 0
 
 
@@ -108,8 +103,10 @@ def train(argv: list[str]) -> int:
     size = sum(p.numel() for p in objective.parameters())
     log(
         f"{len(speakers)} speakers, {len(archive)} utterances, {frames.sum()} frames of {feature_dim} dims; "
-        f"{size} parameters; {run.epochs} epochs of {trainer.sampler.batches_per_epoch} batches on {device.type}"
+        f"{size} parameters; {run.epochs} epochs of {trainer.sampler.batches_per_epoch} batches on {device.type}, {trainer.precision}"
     )
+    if trainer.precision != run.precision:
+        warn(f"this processor has no instructions for {run.precision}: training in {trainer.precision}")
     trainer.run(report=None if sys.stderr.isatty() else log)
     networks = {name: value.cpu() for name, value in objective.state_dict().items()}
     checkpoints.save(folder / "final.pt", {"networks": networks, **extra})
@@ -175,6 +172,16 @@ def extract_embeddings(argv: list[str]) -> int:
             done += 1
     log(f"wrote {done} embeddings; {short} utterances were too short")
     return 0 if done else 1
+
+
+def _value(config: dict, key: str, path: str) -> object:
+    """The value of a key as backend.lda_dim."""
+    value: object = config
+    for word in key.split("."):
+        if not isinstance(value, dict) or word not in value:
+            raise VouchError(f"--get: {path} has no key '{key}'; `vouch show-config {path}` shows all")
+        value = value[word]
+    return value
 
 
 def _device(name: str) -> torch.device:

@@ -30,7 +30,8 @@ class TrainingOptions:
 
     epochs; batch_size (chunks); samples_per_utterance (chunks of each recording an epoch); min_frames and max_frames
     (length of the chunks); warmup (share of the training in which the learning rate rises); final_rate (last
-    learning rate over the peak); precision (float32, or bfloat16: matrix products in 16 bits, parameters in 32);
+    learning rate over the peak); precision (float32, or bfloat16: matrix products in 16 bits, parameters in 32; float32
+    all the same on a processor that has no instructions for it, where it would be slower);
     workers (processes that read ahead); checkpoint_minutes (between two checkpoints); seed.
     """
 
@@ -87,6 +88,9 @@ class Trainer:
             options.max_frames,
             options.seed,
         )
+        self.precision = options.precision
+        if device.type == "cpu" and not any(on for name, on in torch.cpu.get_capabilities().items() if "bf16" in name):
+            self.precision = "float32"
         self.scaler = torch.amp.GradScaler(device.type, enabled=False)
         self.step = 0
         self._peak_rates = {
@@ -165,7 +169,7 @@ class Trainer:
                 group["lr"] = peak * factor
         torch.manual_seed(self.options.seed * 1_000_003 + self.step)  # dropout: a function of (seed, step)
         batch = batch._replace(features=batch.features.to(self.device), labels=batch.labels.to(self.device))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             figures = self.objective.update(batch, self.scaler)
         self.step += 1
         if not math.isfinite(figures["loss"]):

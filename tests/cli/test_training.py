@@ -1,0 +1,158 @@
+"""`vouch train` and `vouch extract-embeddings` on made features, and what they refuse."""
+
+import numpy as np
+import pytest
+import torch
+
+from vouch.cli import main
+from vouch.io.tables import TableWriter, read_table
+
+YAML = """
+network:
+  backbone: {type: tdnn, channels: 8, pooled_channels: 12}
+  pooling: {type: attentive_statistics, hidden_dim: 4}
+  embedding_dim: 6
+  hidden_dim: 6
+objective:
+  type: supervised
+  head: {type: am_softmax}
+  optimizer: {type: adam}
+training: {epochs: 1, batch_size: 4, min_frames: 30, max_frames: 40}
+"""
+LENGTHS = [60, 25, 80, 41, 24, 120]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A training data directory of six utterances and three speakers, and a model trained on it."""
+    path = tmp_path_factory.mktemp("training")
+    data = path / "data"
+    data.mkdir()
+    generator = np.random.default_rng(0)
+    with TableWriter(f"ark,scp:{data}/feats.ark,{data}/feats.scp", "matrix", 3) as writer:
+        for i, frames in enumerate(LENGTHS):
+            writer.write(f"s{i // 2}-u{i}", generator.normal(size=(frames, 5)).astype(np.float32))
+    (data / "utt2spk").write_text("".join(f"s{i // 2}-u{i} s{i // 2}\n" for i in range(6)))
+    (data / "utt2num_frames").write_text("".join(f"s{i // 2}-u{i} {n}\n" for i, n in enumerate(LENGTHS)))
+    (path / "x.yaml").write_text(YAML)
+    assert main(["train", str(path / "x.yaml"), str(data), str(path / "model")]) == 0
+    return path
+
+
+def _embed(folder, *options) -> dict[str, np.ndarray]:
+    out = folder / "out.ark"
+    arguments = [*options, str(folder / "model"), f"scp:{folder}/data/feats.scp", f"ark:{out}"]
+    assert main(["extract-embeddings", *arguments]) == 0
+    return dict(read_table(f"ark:{out}", "vector"))
+
+
+def test_a_trained_model_embeds_what_is_long_enough(folder, capsys):
+    embeddings = _embed(folder)
+    assert sorted(embeddings) == [f"s{i // 2}-u{i}" for i in (0, 1, 2, 3, 5)]
+    assert all(e.shape == (6,) and e.dtype == np.float32 for e in embeddings.values())
+    assert "WARNING s2-u4 has 24 frames, fewer than --min-frames=25" in capsys.readouterr().err
+    assert (folder / "model" / "speakers.txt").read_text() == "s0\ns1\ns2\n"
+    config = (folder / "model" / "config.yaml").read_text()
+    assert "learning_rate: 0.001" in config  # resolved: defaults are written too
+
+
+def test_long_utterances_are_averaged_over_equal_pieces(folder):
+    whole, pieces = _embed(folder), _embed(folder, "--max-frames=60")
+    np.testing.assert_array_equal(pieces["s0-u0"], whole["s0-u0"])
+    [features] = [m for k, m in read_table(f"scp:{folder}/data/feats.scp") if k == "s2-u5"]
+    with TableWriter(f"ark:{folder}/halves.ark", "matrix") as writer:
+        writer.write("a", features[:60])
+        writer.write("b", features[60:])
+    out = folder / "halves_out.ark"
+    assert main(["extract-embeddings", str(folder / "model"), f"ark:{folder}/halves.ark", f"ark:{out}"]) == 0
+    halves = dict(read_table(f"ark:{out}", "vector"))
+    np.testing.assert_allclose(pieces["s2-u5"], (halves["a"] + halves["b"]) / 2, atol=1e-6)
+    assert not np.allclose(pieces["s2-u5"], whole["s2-u5"], atol=1e-4)
+
+
+def test_a_finished_training_is_not_repeated(folder, capsys):
+    before = (folder / "model" / "final.pt").stat().st_mtime_ns
+    assert main(["train", str(folder / "x.yaml"), str(folder / "data"), str(folder / "model")]) == 0
+    assert (folder / "model" / "final.pt").stat().st_mtime_ns == before
+    assert "is there already; --force=true trains again" in capsys.readouterr().err
+
+
+def _refused(capsys, *words: str) -> str:
+    assert main([*words]) == 1
+    lines = [line for line in capsys.readouterr().err.splitlines() if ": error: " in line]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_another_configuration_or_other_speakers_are_refused(folder, tmp_path, capsys):
+    (tmp_path / "y.yaml").write_text(YAML.replace("epochs: 1", "epochs: 2"))
+    model, data = str(folder / "model"), folder / "data"
+    text = _refused(capsys, "train", str(tmp_path / "y.yaml"), str(data), model)
+    assert "training.epochs was 1, now 2" in text and "--force=true" in text
+    other = tmp_path / "data"
+    other.mkdir()
+    for name in ("feats.scp", "utt2num_frames"):
+        (other / name).write_text((data / name).read_text())
+    (other / "utt2spk").write_text((data / "utt2spk").read_text().replace(" s1", " s7"))
+    text = _refused(capsys, "train", str(folder / "x.yaml"), str(other), model)
+    assert "speakers.txt does not fit: speaker 2 is 's1'" in text and "'s2'" in text
+
+
+def test_a_model_and_its_speakers_must_agree(folder, tmp_path, capsys):
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "final.pt").write_bytes((folder / "model" / "final.pt").read_bytes())
+    words = ["extract-embeddings", str(model), f"scp:{folder}/data/feats.scp", f"ark:{tmp_path}/e.ark"]
+    assert "cannot read" in _refused(capsys, *words)
+    (model / "speakers.txt").write_text("s0\ns1\n")
+    assert "it has 2 speakers" in _refused(capsys, *words)
+    assert not (tmp_path / "e.ark").exists()
+
+
+def test_a_model_of_another_architecture(folder, tmp_path, capsys):
+    model = tmp_path / "model"
+    model.mkdir()
+    saved = torch.load(folder / "model" / "final.pt", weights_only=True)
+    saved["config"]["network"]["embedding_dim"] = 7
+    torch.save(saved, model / "final.pt")
+    (model / "speakers.txt").write_text("s0\ns1\ns2\n")
+    words = ["extract-embeddings", str(model), f"scp:{folder}/data/feats.scp", f"ark:{tmp_path}/e.ark"]
+    assert "final.pt is of another architecture: network.embedding.weight is (6, 24) there, (7, 24)" in _refused(
+        capsys, *words
+    )
+
+
+def test_features_of_other_dimensions(folder, tmp_path, capsys):
+    with TableWriter(f"ark:{tmp_path}/f.ark", "matrix") as writer:
+        writer.write("u", np.zeros((50, 9), np.float32))
+    words = ["extract-embeddings", str(folder / "model"), f"ark:{tmp_path}/f.ark", f"ark:{tmp_path}/e.ark"]
+    assert "u has 9 dims a frame" in _refused(capsys, *words)
+    assert not (tmp_path / "e.ark").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("utt2spk", "s0-u0 s0\n", "lacks 5 utterances of"),
+        ("utt2spk", "".join(f"s{i // 2}-u{i} one\n" for i in range(6)), "has 1 speaker, training wants two or more"),
+        ("utt2num_frames", "".join(f"s{i // 2}-u{i} 0\n" for i in range(6)), "utterance s0-u0 has '0' frames"),
+    ],
+)
+def test_broken_data_directories(folder, tmp_path, capsys, file, text, message):
+    for name in ("feats.scp", "utt2num_frames", "utt2spk"):
+        (tmp_path / name).write_text((folder / "data" / name).read_text())
+    (tmp_path / file).write_text(text)
+    assert message in _refused(capsys, "train", str(folder / "x.yaml"), str(tmp_path), str(tmp_path / "model"))
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there(folder, tmp_path, capsys):
+    words = ["train", "--device=cuda", str(folder / "x.yaml"), str(folder / "data"), str(tmp_path / "model")]
+    assert "torch sees no GPU here" in _refused(capsys, *words)
+
+
+def test_show_config(folder, capsys):
+    assert main(["show-config", "--get=objective.head.scale", str(folder / "x.yaml")]) == 0
+    assert capsys.readouterr().out == "30.0\n"
+    assert "no such key" in _refused(capsys, "show-config", "--get=network.depth", str(folder / "x.yaml"))
