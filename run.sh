@@ -79,8 +79,9 @@ read_settings() {
   for system in $systems; do
     [ -f "$conf/$system.yaml" ] ||
       fail "there is no system '$system': $conf/$system.yaml is missing; there are $(known_systems)"
-    values=$(vouch show-config "$conf/$system.yaml" \
-      --get=features,backend.lda_dim,backend.plda_iterations,backend.within_scale,backend.between_scale)
+    values=$(vouch show-config \
+      --get=features,backend.lda_dim,backend.plda_iterations,backend.within_scale,backend.between_scale \
+      "$conf/$system.yaml")
     read -r "features[$system]" lda_dim iterations within between <<<"${values//$'\n'/ }"
     backend_options[$system]="--lda-dim $lda_dim --plda-iterations $iterations --within-scale $within --between-scale $between"
     case " $kinds " in *" ${features[$system]} "*) ;; *) kinds="$kinds ${features[$system]}" ;; esac

@@ -103,7 +103,8 @@ def train(argv: list[str]) -> int:
     size = sum(p.numel() for p in objective.parameters())
     log(
         f"{len(speakers)} speakers, {len(archive)} utterances, {frames.sum()} frames of {feature_dim} dims; "
-        f"{size} parameters; {run.epochs} epochs of {trainer.sampler.batches_per_epoch} batches on {device.type}, {trainer.precision}"
+        f"{size} parameters; {run.epochs} epochs of {trainer.sampler.batches_per_epoch} batches on {device.type}, "
+        f"{trainer.precision}"
     )
     if trainer.precision != run.precision:
         warn(f"this processor has no instructions for {run.precision}: training in {trainer.precision}")

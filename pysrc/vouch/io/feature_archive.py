@@ -116,9 +116,8 @@ class FeatureArchive:
             header = mapped[at + 5 : data]
             _, rows, _, dims = struct.unpack("<bibi", header) if len(header) == 10 else (0, -1, 0, 0)
         else:
-            raise VouchError(
-                f"{self._name(index)}: a '{form.decode('latin1').partition(' ')[0]}' matrix has no row-major form; {_FIX}"
-            )
+            name = form.decode("latin1").partition(" ")[0]
+            raise VouchError(f"{self._name(index)}: a '{name}' matrix has no row-major form; {_FIX}")
         if rows < 0 or dims < 0 or data + rows * dims * size > len(mapped):
             raise VouchError(f"{self._name(index)} is truncated: the archive ends within it; {_FIX}")
         return form, rows, dims, low, span, data
