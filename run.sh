@@ -7,6 +7,7 @@ stage=1                          # first stage to run
 stop_stage=9                     # last stage to run
 systems="xvector asp"            # names of YAML files in the settings folder (--conf)
 prepare=local/prepare_mini.sh    # data-preparation script
+prepare_options=                 # further options of that script, in one word: "--scale 0.1"
 corpus=                          # its corpus; empty: OUT/corpus (the embedded one is generated there)
 out=                             # where data, exp and results go; empty: the folder of this script
 conf=                            # settings folder; empty: what the data preparation chose, else conf
@@ -33,7 +34,8 @@ help_message="usage: bash run.sh [options]
 $stages
 Options (default):
   --stage N ($stage)  --stop-stage N ($stop_stage)  --systems \"NAME ...\" ($systems)
-  --prepare SCRIPT ($prepare)  --corpus DIR (OUT/corpus)  --out DIR (this folder)
+  --prepare SCRIPT ($prepare)  --prepare-options \"OPTION ...\" (none)
+  --corpus DIR (OUT/corpus)  --out DIR (this folder)
   --conf DIR (chosen by the preparation, else conf)  --nj N (cores)
   --noise DIR  --music DIR  --babble DIR  --rirs DIR (generated)
   --device auto|cpu|cuda ($device)  --seed N ($seed)  --allow-pipes true|false ($allow_pipes)  --force true|false ($force)
@@ -58,7 +60,7 @@ absolute() { case $1 in "" | /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
 out=$(absolute "${out:-$here}")
 corpus=$(absolute "${corpus:-$out/corpus}")
 noise=$(absolute "$noise") music=$(absolute "$music") babble=$(absolute "$babble") rirs=$(absolute "$rirs")
-[ -f "$prepare" ] || prepare=$here/$prepare
+if [ ! -f "$prepare" ] && [ -f "$here/$prepare" ]; then prepare=$here/$prepare; fi
 [ -f "$prepare" ] || fail "there is no data-preparation script '$prepare'; local/ has some, --prepare chooses"
 if [ "$nj" -eq 0 ]; then nj=$(getconf _NPROCESSORS_ONLN); fi
 data=$out/data exp=$out/exp results=$out/results steps=$here/steps
@@ -74,7 +76,7 @@ config_file() { if [ -f "$conf/$1" ]; then echo "$conf/$1"; else echo "$here/con
 known_systems() { for file in "$conf"/*.yaml; do basename "$file" .yaml; done | tr '\n' ' '; }
 read_settings() {
   local system values lda_dim iterations within between
-  [ -d "$conf" ] || conf=$here/$conf
+  if [ ! -d "$conf" ] && [ -d "$here/$conf" ]; then conf=$here/$conf; fi
   [ -d "$conf" ] || fail "there is no settings folder '$conf'; --conf takes one like conf"
   for system in $systems; do
     [ -f "$conf/$system.yaml" ] ||
@@ -92,7 +94,8 @@ if [ -n "$conf" ]; then read_settings; fi # else the data preparation may choose
 
 if runs 1; then
   announce 1 "data directories by ${prepare##*/}"
-  bash "$prepare" "$corpus" "$data"
+  # shellcheck disable=SC2086 # several options
+  bash "$prepare" $prepare_options "$corpus" "$data"
 fi
 for part in train enroll test; do need "$data/$part/utt2spk" "run.sh --stage 1"; done
 parts="enroll test" lists="source"
@@ -100,7 +103,10 @@ if [ -d "$data/adapt" ]; then
   parts="enroll test adapt adapt_enroll adapt_test" lists="source target"
 fi
 if [ -z "$conf" ]; then
-  if [ -f "$data/run.conf" ]; then conf=$(sed -n 's/^--conf=//p' "$data/run.conf"); fi
+  if [ -f "$data/run.conf" ]; then
+    if grep -v '^--conf=' "$data/run.conf" | grep -q '[^ ]'; then fail "$data/run.conf: only a line --conf=DIR may be there"; fi
+    conf=$(sed -n 's/^--conf=//p' "$data/run.conf")
+  fi
   conf=${conf:-conf}
   read_settings
 fi
@@ -109,8 +115,10 @@ if runs 2; then
   for kind in $kinds; do
     announce 2 "$kind and voice activity decisions"
     for part in train $parts; do
-      if [ ! -s "$data/$kind/$part/wav.scp" ] || [ "$data/$part/wav.scp" -nt "$data/$kind/$part/wav.scp" ]; then
+      copied=$data/$kind/$part/.done.copy
+      if ! is_done "$copied" "" "$data/$part"/{wav.scp,segments,utt2spk,trials} >/dev/null; then
         copy_data_dir.sh "$data/$part" "$data/$kind/$part"
+        mark_done "$copied" ""
       fi
       "$steps/make_feats.sh" --type "$kind" --feature-config "$(config_file "$kind.conf")" --nj "$nj" \
         --cmd "$feature_cmd" --seed "$seed" --allow-pipes "$allow_pipes" --force "$force" "$data/$kind/$part"
@@ -134,12 +142,16 @@ fi
 if runs 4; then
   for kind in $kinds; do
     announce 4 "training features, $kind"
-    "$steps/prepare_feats_for_training.sh" --config "$(config_file training_feats.conf)" --nj "$nj" \
+    "$steps/prepare_feats_for_training.sh" --config "$(config_file training_feats.conf)" \
+      --cmn-config "$(config_file cmn.conf)" --nj "$nj" \
       --cmd "$feature_cmd" --force "$force" "$data/$kind/train_aug" "$data/$kind/train_aug_nosil"
     # The backends learn from the training speakers themselves, clean and augmented, without the speed copies.
-    need "$data/$kind/train_aug/utt2spk" "run.sh --stage 3"
-    awk '$1 !~ /^sp[0-9.]+-/ {print $1}' "$data/$kind/train_aug/utt2spk" >"$data/$kind/backend_utterances"
-    subset_data_dir.sh --utt-list "$data/$kind/backend_utterances" "$data/$kind/train_aug" "$data/$kind/train_backend"
+    need "$data/$kind/train_aug/without_speed_copies" "run.sh --stage 3"
+    made=$data/$kind/train_backend/.done.subset
+    if ! is_done "$made" "" "$data/$kind/train_aug/.done.augment"; then
+      subset_data_dir.sh --utt-list="$data/$kind/train_aug/without_speed_copies" "$data/$kind/train_aug" "$data/$kind/train_backend"
+      mark_done "$made" ""
+    fi
   done
 fi
 
@@ -157,7 +169,8 @@ if runs 6; then
     need "$exp/$system/final.pt" "run.sh --stage 5 --systems $system"
     kind=${features[$system]}
     for part in train_backend $parts; do
-      "$steps/extract_embeddings.sh" --nj "$nj" --cmd "$extract_cmd" --device "$device" --force "$force" \
+      "$steps/extract_embeddings.sh" --cmn-config "$(config_file cmn.conf)" --nj "$nj" --cmd "$extract_cmd" \
+        --device "$device" --force "$force" \
         "$exp/$system" "$data/$kind/$part" "$exp/$system/embeddings/$part"
     done
   done
@@ -192,7 +205,6 @@ fi
 
 if runs 9; then
   announce 9 "results"
-  rows=()
   for system in $systems; do
     for list in $lists; do
       case $list in source) test="test" ;; target) test="adapt_test" ;; esac
@@ -204,12 +216,12 @@ if runs 9; then
           need "$scores" "run.sh --stage 8 --systems $system"
           vouch evaluate --print-args=false --system="$system" --backend="$backend" --trials-name="$name" \
             "$trials" "$scores" "${scores%.scores}.tsv"
-          rows+=("${scores%.scores}.tsv")
         done
       done
     done
   done
-  vouch make-results --print-args=false "$results" "${rows[@]}"
+  # The table has every system that was evaluated here, not only those of this call.
+  vouch make-results --print-args=false "$results" "$exp"/*/scores/*/*.tsv
   echo
   echo "run.sh: results in $results/EER, results.tsv and det_*.png; $((SECONDS - started)) s"
 fi

@@ -40,7 +40,8 @@ steps=$VOUCH_ROOT/steps
 for file in feats.scp vad.scp utt2num_frames; do need "$data/$file" "steps/make_$type.sh, steps/compute_vad.sh $data"; done
 need "$feature_config" "copy conf/$type.conf"
 settings="types=$types speeds=$speeds copies=$copies noise=$noise music=$music babble=$babble rirs=$rirs seed=$seed"
-if is_done "$augmented/.done.augment" "$settings" "$data/feats.scp" "$data/vad.scp"; then exit 0; fi
+if is_done "$augmented/.done.augment" "$settings" "$data/feats.scp" "$data/vad.scp" "$data/utt2spk"; then exit 0; fi
+rm -f "$augmented/.done.augment" "$augmented/feats.scp"
 mkdir -p "$work"
 make_feats=("$steps/make_feats.sh" --type "$type" --feature-config "$feature_config" --nj "$nj" --cmd "$cmd"
   --device "$device" --allow-pipes "$allow_pipes" --seed "$seed" --force "$force")
@@ -66,7 +67,7 @@ fi
 parts=("$data")
 for factor in $speeds; do
   part=$work/sp$factor
-  if [ ! -s "$part/wav.scp" ] || [ "$data/wav.scp" -nt "$part/wav.scp" ]; then
+  if [ ! -s "$part/wav.scp" ] || [ "$data/wav.scp" -nt "$part/wav.scp" ] || [ "$data/utt2spk" -nt "$part/wav.scp" ]; then
     vouch augment-data-dir --type=speed --factor="$factor" "$data" "$part"
   fi
   "${make_feats[@]}" "$part"
@@ -93,9 +94,9 @@ if [ -n "$types" ] && [ "$copies" != 0 ]; then
   combine_data.sh --extra-files utt2uniq "$work/all_copies" "${kinds[@]}"
   # A random part of them: the same one whenever the seed is the same.
   keep=$(awk -v n="$(wc -l <"$base/utt2spk")" -v c="$copies" 'BEGIN {printf "%d", n * c}')
-  cut -d" " -f1 "$work/all_copies/utt2spk" | shuf -n "$keep" --random-source=<(yes "$seed") | sort >"$work/kept"
-  subset_data_dir.sh --utt-list="$work/kept" "$work/all_copies" "$work/copies.new"
-  if ! cmp -s "$work/copies.new/wav.scp" "$work/copies/wav.scp"; then
+  rm -rf "$work/copies.new"
+  subset_data_dir.sh --random --seed="$seed" "$work/all_copies" "$keep" "$work/copies.new"
+  if ! cmp -s "$work/copies.new/wav.scp" "$work/copies/wav.scp" || ! cmp -s "$work/copies.new/utt2spk" "$work/copies/utt2spk"; then
     rm -rf "$work/copies"
     mv "$work/copies.new" "$work/copies"
   fi
@@ -107,5 +108,8 @@ if [ -n "$types" ] && [ "$copies" != 0 ]; then
   parts+=("$work/copies")
 fi
 combine_data.sh "$augmented" "${parts[@]}"
+# The source's own utterances and their copies, without the speed copies: what backends learn from.
+awk 'NR == FNR {original[$1]; next} {id = $1; sub(/-(reverb|noise|music|babble)$/, "", id)}
+  $1 in original || id in original {print $1}' "$data/utt2spk" "$augmented/utt2spk" >"$augmented/without_speed_copies"
 mark_done "$augmented/.done.augment" "$settings"
 echo "${0##*/}: $(wc -l <"$augmented/utt2spk") utterances of $(wc -l <"$augmented/spk2utt") speakers in $augmented"

@@ -34,14 +34,7 @@ $cmd JOB=1:"$nj" "$log/vad.JOB.log" \
   "ark,scp:$archives/vad.JOB.ark,$archives/vad.JOB.scp"
 for job in $(seq "$nj"); do cat "$archives/vad.$job.scp"; done >"$data/vad.scp.new"
 made=$(wc -l <"$data/vad.scp.new")
-if [ "$made" -lt "$utterances" ]; then
-  echo "${0##*/}: warning: $((utterances - made)) of $utterances utterances have no decisions; see $log/vad.*.log" >&2
-fi
-if [ $((made * 100)) -lt $((utterances * 95)) ]; then
-  echo "${0##*/}: error: only $made of $utterances utterances succeeded, want 95 %; see $log/vad.*.log" >&2
-  exit 1
-fi
+enough "$made" "$utterances" decisions "$log/vad."*.log
 mv "$data/vad.scp.new" "$data/vad.scp"
-rm -rf "$split"
 mark_done "$data/.done.vad" "$settings"
 echo "${0##*/}: $made utterances in $data/vad.scp"

@@ -6,14 +6,14 @@ set -euo pipefail
 nj=2             # parallel jobs
 cmd=run.py       # where they run (cmd.sh)
 device=auto      # auto, cpu or cuda
-cmn_window=300   # as in the training features
+cmn_config=      # as in the training features; empty: conf/cmn.conf
 min_frames=25    # leave out utterances with fewer voiced frames
 max_frames=10000 # longer ones are embedded in pieces and averaged
 force=false      # true: extract again
 help_message="usage: ${0##*/} [options] MODEL_DIR DATA_DIR EMBEDDINGS_DIR
 DATA_DIR has features and VAD. Writes EMBEDDINGS_DIR/{embedding.scp,spk_embedding.scp,num_utts,utt2spk,spk2utt}.
 Options (default):
-  --cmn-window FRAMES ($cmn_window)  --min-frames N ($min_frames)  --max-frames N ($max_frames)
+  --cmn-config FILE (conf/cmn.conf)  --min-frames N ($min_frames)  --max-frames N ($max_frames)
   --device auto|cpu|cuda ($device)  --nj N ($nj)  --cmd RUNNER ($cmd)  --force true|false ($force)"
 
 echo "${0##*/} $*"
@@ -22,12 +22,14 @@ echo "${0##*/} $*"
 . "$VOUCH_ROOT/utils/done.sh"
 if [ $# -ne 3 ]; then echo "$help_message" >&2; exit 1; fi
 model=$1 data=$2 out=$3
+cmn_config=${cmn_config:-$VOUCH_ROOT/conf/cmn.conf}
 
 need "$model/final.pt" "steps/train.sh"
 need "$data/feats.scp" "steps/make_mfcc.sh $data"
 need "$data/vad.scp" "steps/compute_vad.sh $data"
-settings="cmn_window=$cmn_window min_frames=$min_frames max_frames=$max_frames"
-if is_done "$out/.done.embeddings" "$settings" "$model/final.pt" "$data/feats.scp" "$data/vad.scp"; then exit 0; fi
+need "$cmn_config" "copy conf/cmn.conf"
+settings="$(cat "$cmn_config") min_frames=$min_frames max_frames=$max_frames"
+if is_done "$out/.done.embeddings" "$settings" "$model/final.pt" "$data/feats.scp" "$data/vad.scp" "$data/utt2spk"; then exit 0; fi
 mkdir -p "$out/log"
 rm -f "$out/.done.embeddings" "$out/embedding.scp"
 utterances=$(wc -l <"$data/feats.scp")
@@ -35,26 +37,16 @@ if [ "$nj" -gt "$utterances" ]; then nj=$utterances; fi
 split_data.sh --per-utt "$data" "$nj"
 split=$data/split${nj}utt
 begin_jobs "$out" "$settings nj=$nj" "embedding.*.*" "$model/final.pt" "$data/feats.scp" "$data/vad.scp"
-gpu=()
-if [ "$device" = cuda ]; then gpu=(--gpu 1); fi
-$cmd "${gpu[@]}" JOB=1:"$nj" "$out/log/extract.JOB.log" \
+$cmd JOB=1:"$nj" "$out/log/extract.JOB.log" \
   test -f "$out/embedding.JOB.done" "||" \
-  vouch apply-cmvn-sliding --norm-vars=false --center=true --cmn-window="$cmn_window" "scp:$split/JOB/feats.scp" ark:- \
+  vouch apply-cmvn-sliding --config="$cmn_config" "scp:$split/JOB/feats.scp" ark:- \
   "|" vouch select-voiced-frames ark:- "scp:$split/JOB/vad.scp" ark:- \
   "|" vouch extract-embeddings --min-frames="$min_frames" --max-frames="$max_frames" --device="$device" "$model" ark:- \
   "ark,scp:$out/embedding.JOB.ark,$out/embedding.JOB.scp" \
   "&&" touch "$out/embedding.JOB.done"
 for job in $(seq "$nj"); do cat "$out/embedding.$job.scp"; done >"$out/embedding.scp.new"
-rm -rf "$split"
 made=$(wc -l <"$out/embedding.scp.new")
-if [ "$made" -lt "$utterances" ]; then
-  echo "${0##*/}: warning: $((utterances - made)) of $utterances utterances have no embedding; why: grep WARNING $out/log/extract.*.log" >&2
-fi
-if [ $((made * 100)) -lt $((utterances * 95)) ]; then
-  echo "${0##*/}: error: only $made of $utterances utterances succeeded, want 95 %; see $out/log/extract.*.log" >&2
-  rm -f "$out/.begun.${0##*/}" # so that the next call does all jobs again
-  exit 1
-fi
+enough "$made" "$utterances" embedding "$out/log/extract."*.log
 mv "$out/embedding.scp.new" "$out/embedding.scp"
 filter_scp "$out/embedding.scp" "$data/utt2spk" >"$out/utt2spk"
 utt2spk_to_spk2utt.sh "$out/utt2spk" >"$out/spk2utt"

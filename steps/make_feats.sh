@@ -13,7 +13,8 @@ seed=0              # of the dither
 allow_pipes=true    # false refuses shell commands in wav.scp
 force=false         # true: make them again
 help_message="usage: ${0##*/} [options] DATA_DIR [LOG_DIR [ARCHIVE_DIR]]
-Writes DATA_DIR/{feats.scp,utt2num_frames,utt2dur}. Defaults: DATA_DIR/log and DATA_DIR/data. Options (default):
+Writes DATA_DIR/{feats.scp,utt2num_frames,utt2dur}; utterances without features leave the directory (fix_data_dir.sh
+keeps what was there in DATA_DIR/.backup). Defaults: DATA_DIR/log and DATA_DIR/data. Options (default):
   --type mfcc|fbank ($type)  --feature-config FILE (conf/TYPE.conf)  --nj N ($nj)  --cmd RUNNER ($cmd)
   --compress true|false ($compress)  --device cpu|cuda ($device)  --seed N ($seed)
   --allow-pipes true|false ($allow_pipes)  --force true|false ($force)"
@@ -53,21 +54,14 @@ $cmd JOB=1:"$nj" "$log/make_$type.JOB.log" \
   "scp:$split/JOB/wav.scp" "ark,scp:$archives/$type.JOB.ark,$archives/$type.JOB.scp" \
   "&&" touch "$archives/$type.JOB.done"
 
+for job in $(seq "$nj"); do cat "$archives/$type.$job.scp"; done >"$data/feats.scp.new"
+made=$(wc -l <"$data/feats.scp.new")
+enough "$made" "$utterances" features "$log/make_$type."*.log
 for file in utt2dur utt2num_frames; do
   for job in $(seq "$nj"); do cat "$archives/$type.$job.$file"; done >"$data/$file.new"
   mv "$data/$file.new" "$data/$file"
 done
-for job in $(seq "$nj"); do cat "$archives/$type.$job.scp"; done >"$data/feats.scp.new"
-made=$(wc -l <"$data/feats.scp.new")
-if [ "$made" -lt "$utterances" ]; then
-  echo "${0##*/}: warning: $((utterances - made)) of $utterances utterances have no features; why: grep WARNING $log/make_$type.*.log" >&2
-fi
-if [ $((made * 100)) -lt $((utterances * 95)) ]; then
-  echo "${0##*/}: error: only $made of $utterances utterances succeeded, want 95 %; see $log/make_$type.*.log" >&2
-  rm -f "$archives/.begun.${0##*/}" # so that the next call does all jobs again
-  exit 1
-fi
 mv "$data/feats.scp.new" "$data/feats.scp"
-rm -rf "$split"
+if [ "$made" -lt "$utterances" ]; then fix_data_dir.sh "$data"; fi
 mark_done "$data/.done.feats" "$settings"
 echo "${0##*/}: $made utterances in $data/feats.scp"

@@ -5,13 +5,13 @@ set -euo pipefail
 
 nj=2                      # parallel jobs
 cmd=run.py                # where they run (cmd.sh)
-cmn_window=300            # frames of the sliding mean, centred
+cmn_config=               # options of apply-cmvn-sliding; empty: conf/cmn.conf
 min_frames=50             # leave out utterances with fewer voiced frames (Kaldi's recipes: 500 or 400)
 min_utts_per_speaker=2    # leave out speakers with fewer utterances (Kaldi's recipes: 8)
 force=false               # true: make them again
 help_message="usage: ${0##*/} [options] DATA_DIR OUT_DATA_DIR
 Writes OUT_DATA_DIR with feats.scp of voiced, mean-normalised frames, and utt2num_frames. Options (default):
-  --cmn-window FRAMES ($cmn_window)  --min-frames N ($min_frames)  --min-utts-per-speaker N ($min_utts_per_speaker)
+  --cmn-config FILE (conf/cmn.conf)  --min-frames N ($min_frames)  --min-utts-per-speaker N ($min_utts_per_speaker)
   --nj N ($nj)  --cmd RUNNER ($cmd)  --force true|false ($force)"
 
 echo "${0##*/} $*"
@@ -20,11 +20,13 @@ echo "${0##*/} $*"
 . "$VOUCH_ROOT/utils/done.sh"
 if [ $# -ne 2 ]; then echo "$help_message" >&2; exit 1; fi
 data=$1 out=$2 log=$2/log archives=$2/data
+cmn_config=${cmn_config:-$VOUCH_ROOT/conf/cmn.conf}
 
 need "$data/feats.scp" "steps/make_mfcc.sh $data"
 need "$data/vad.scp" "steps/compute_vad.sh $data"
-settings="cmn_window=$cmn_window min_frames=$min_frames min_utts_per_speaker=$min_utts_per_speaker"
-if is_done "$out/.done.training" "$settings" "$data/feats.scp" "$data/vad.scp"; then exit 0; fi
+need "$cmn_config" "copy conf/cmn.conf"
+settings="$(cat "$cmn_config") min_frames=$min_frames min_utts_per_speaker=$min_utts_per_speaker"
+if is_done "$out/.done.training" "$settings" "$data/feats.scp" "$data/vad.scp" "$data/utt2spk"; then exit 0; fi
 rm -f "$out/.done.training"
 copy_data_dir.sh "$data" "$out"
 rm -f "$out/vad.scp" "$out/feats.scp"
@@ -36,23 +38,15 @@ mkdir -p "$log" "$archives"
 begin_jobs "$archives" "$settings nj=$nj" "feats.*" "$data/feats.scp" "$data/vad.scp"
 $cmd JOB=1:"$nj" "$log/prepare_feats.JOB.log" \
   test -f "$archives/feats.JOB.done" "||" \
-  vouch apply-cmvn-sliding --norm-vars=false --center=true --cmn-window="$cmn_window" "scp:$split/JOB/feats.scp" ark:- \
+  vouch apply-cmvn-sliding --config="$cmn_config" "scp:$split/JOB/feats.scp" ark:- \
   "|" vouch select-voiced-frames ark:- "scp:$split/JOB/vad.scp" ark:- \
-  "|" vouch copy-feats --compression-method=3 --write-num-frames="ark,t:$archives/feats.JOB.num_frames" ark:- \
+  "|" vouch copy-feats --compress=true --compression-method=3 --write-num-frames="ark,t:$archives/feats.JOB.num_frames" ark:- \
   "ark,scp:$archives/feats.JOB.ark,$archives/feats.JOB.scp" \
   "&&" touch "$archives/feats.JOB.done"
 for job in $(seq "$nj"); do cat "$archives/feats.$job.scp"; done >"$out/feats.scp.all"
 for job in $(seq "$nj"); do cat "$archives/feats.$job.num_frames"; done >"$out/utt2num_frames.all"
-rm -rf "$split"
 made=$(wc -l <"$out/feats.scp.all")
-if [ "$made" -lt "$utterances" ]; then
-  echo "${0##*/}: warning: $((utterances - made)) of $utterances utterances gave no training features; why: grep WARNING $log/prepare_feats.*.log" >&2
-fi
-if [ $((made * 100)) -lt $((utterances * 95)) ]; then
-  echo "${0##*/}: error: only $made of $utterances utterances succeeded, want 95 %; see $log/prepare_feats.*.log" >&2
-  rm -f "$archives/.begun.${0##*/}" # so that the next call does all jobs again
-  exit 1
-fi
+enough "$made" "$utterances" "training features" "$log/prepare_feats."*.log
 
 awk -v least="$min_frames" '$2 >= least {print $1}' "$out/utt2num_frames.all" >"$out/long_enough"
 filter_scp "$out/long_enough" "$out/utt2spk" |

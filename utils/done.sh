@@ -26,10 +26,27 @@ mark_done() { printf '%s\n' "$2" >"$1.new" && mv "$1.new" "$1"; }
 # begin_jobs FOLDER OPTIONS FILES INPUT...: jobs of an earlier, cut-off call of the same step count as done when they
 # had the same options and newer inputs; else their FILES (a glob in FOLDER) are removed.
 begin_jobs() {
-  local mark=$1/.begun.${0##*/} folder=$1 options=$2 files=$3
+  local folder=$1 options=$2 files=$3
   shift 3
-  if ! is_done "$mark" "$options" "$@" >/dev/null; then
+  begun=$folder/.begun.${0##*/}
+  find "$folder" -maxdepth 1 -name "*.tmp.*" -delete # what killed jobs left
+  if ! is_done "$begun" "$options" "$@" >/dev/null; then
     find "$folder" -maxdepth 1 -name "$files" -delete
-    mark_done "$mark" "$options"
+    mark_done "$begun" "$options"
+  fi
+}
+
+# enough MADE ALL WHAT LOG...: how many utterances of ALL have no WHAT, and the first reasons of the logs. Stop under
+# 95 %, in such a way that the next call does all jobs again: their input may have been mended.
+enough() {
+  local made=$1 all=$2 what=$3
+  shift 3
+  if [ "$made" -ge "$all" ]; then return; fi
+  grep -h WARNING "$@" | head -n 3 >&2 || true
+  echo "${0##*/}: warning: $((all - made)) of $all utterances have no $what; all reasons: grep WARNING $(dirname "$1")/*" >&2
+  if [ $((made * 100)) -lt $((all * 95)) ]; then
+    if [ -n "${begun:-}" ]; then rm -f "$begun"; fi
+    echo "${0##*/}: error: only $made of $all utterances succeeded, want 95 %; mend or remove the others, see the warnings" >&2
+    exit 1
   fi
 }

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
+import torch
 from torch import nn
 
 from vouch.errors import VouchError
@@ -83,6 +84,13 @@ def resolve(config: dict[str, Any], path: str) -> dict[str, Any]:
         top[key] = _check(top[key], kind, path, f"{key}.")
         _construct(kind, top[key], path, key)
     _construct(Optimizer, objective["optimizer"], path, "objective.optimizer")
+    try:
+        with torch.device("meta"):  # shapes only, no memory
+            context = build_objective(top, feature_dim=20, num_speakers=2).network.backbone.context
+    except (ValueError, RuntimeError, ZeroDivisionError) as error:
+        raise VouchError(f"{path}: these sizes make no network: {str(error).splitlines()[0]}") from None
+    if top["training"]["min_frames"] <= context:
+        raise VouchError(f"{path}: training.min_frames must be above {context}, the frames that the backbone takes")
     return top
 
 
@@ -124,7 +132,7 @@ def _component(kind: str, entry: Any, path: str, where: str) -> dict[str, Any]:
     known = COMPONENTS[kind]
     if not isinstance(entry, dict) or "type" not in entry:
         raise VouchError(f"{path}: {where.rstrip('.')}: want a mapping with 'type', one of {', '.join(known)}")
-    if entry["type"] not in known:
+    if not isinstance(entry["type"], str) or entry["type"] not in known:
         hint = _nearest(str(entry["type"]), list(known))
         raise VouchError(f"{path}: {where}type: there is no {kind} '{entry['type']}'; {hint}")
     rest = {key: value for key, value in entry.items() if key != "type"}

@@ -98,6 +98,21 @@ def test_another_configuration_or_other_speakers_are_refused(folder, tmp_path, c
     assert "speakers.txt does not fit: speaker 2 is 's1'" in text and "'s2'" in text
 
 
+def test_features_that_changed_since_the_training_are_noticed(folder, tmp_path, capsys):
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("utt2spk", "utt2num_frames"):
+        (data / name).write_text((folder / "data" / name).read_text())
+    with TableWriter(f"ark,scp:{data}/feats.ark,{data}/feats.scp", "matrix", 3) as writer:
+        for key, matrix in read_table(f"scp:{folder}/data/feats.scp"):
+            writer.write(key, matrix + 0.1)
+    words = ["train", str(folder / "x.yaml"), str(data), str(folder / "model")]
+    text = _refused(capsys, *words)
+    assert "final.pt was trained on other features" in text and "--force=true trains again" in text
+    (data / "feats.scp").write_text((folder / "data" / "feats.scp").read_text())
+    assert main(words) == 0  # the same features from elsewhere are the same
+
+
 def test_a_model_and_its_speakers_must_agree(folder, tmp_path, capsys):
     model = tmp_path / "model"
     model.mkdir()
@@ -119,6 +134,13 @@ def test_a_model_of_another_architecture(folder, tmp_path, capsys):
     words = ["extract-embeddings", str(model), f"scp:{folder}/data/feats.scp", f"ark:{tmp_path}/e.ark"]
     assert "final.pt is of another architecture: network.embedding.weight is (6, 24) there, (7, 24)" in _refused(
         capsys, *words
+    )
+
+
+def test_too_few_frames_for_the_network(folder, tmp_path, capsys):
+    words = ["--min-frames=14", str(folder / "model"), f"scp:{folder}/data/feats.scp", f"ark:{tmp_path}/e.ark"]
+    assert "--min-frames=14 is too few for this network, which wants 15" in _refused(
+        capsys, "extract-embeddings", *words
     )
 
 
@@ -155,4 +177,6 @@ def test_a_gpu_that_is_not_there(folder, tmp_path, capsys):
 def test_show_config(folder, capsys):
     assert main(["show-config", "--get=objective.head.scale", str(folder / "x.yaml")]) == 0
     assert capsys.readouterr().out == "30.0\n"
-    assert "no such key" in _refused(capsys, "show-config", "--get=network.depth", str(folder / "x.yaml"))
+    assert "has no key 'network.depth'" in _refused(
+        capsys, "show-config", "--get=network.depth", str(folder / "x.yaml")
+    )

@@ -131,11 +131,12 @@ def copy(argv: list[str]) -> int | None:
 def subset(argv: list[str]) -> int | None:
     tool = ToolOptions(
         "subset-data-dir",
-        "[--speakers|--shortest|--first|--last|--per-spk] SOURCE_DIR N DEST_DIR\n"
+        "[--random|--speakers|--shortest|--first|--last|--per-spk] SOURCE_DIR N DEST_DIR\n"
         "       vouch subset-data-dir --utt-list=FILE|--spk-list=FILE SOURCE_DIR DEST_DIR",
         "Writes a data directory with N utterances of another, evenly spread over it unless an option says which.",
         (2, 3),
     )
+    tool.add("random", False, "N randomly chosen utterances")
     tool.add("speakers", False, "randomly chosen whole speakers, until there are N utterances")
     tool.add("shortest", False, "the N shortest utterances, by utt2num_frames or utt2dur")
     tool.add("first", False, "the first N utterances")
@@ -143,11 +144,11 @@ def subset(argv: list[str]) -> int | None:
     tool.add("per-spk", False, "N utterances of each speaker, where it has as many")
     tool.add("utt-list", "", "the utterances in this file (first field of each line)")
     tool.add("spk-list", "", "the speakers in this file (first field of each line)")
-    tool.add("seed", 0, "of the random choice of --speakers")
+    tool.add("seed", 0, "of the random choice of --random and --speakers")
     options, args = tool.parse(argv)
     ways = [
         way
-        for way in ("speakers", "shortest", "first", "last", "per-spk", "utt-list", "spk-list")
+        for way in ("random", "speakers", "shortest", "first", "last", "per-spk", "utt-list", "spk-list")
         if getattr(options, way.replace("-", "_"))
     ]
     if len(ways) > 1:

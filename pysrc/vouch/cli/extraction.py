@@ -90,9 +90,10 @@ def extract(extractor: FeatureExtractor, options: SimpleNamespace, wav_rspecifie
     source = _Utterances(options, wav_rspecifier)
     done = 0
     with ExitStack() as stack:
-        feats = stack.enter_context(TableWriter(feats_wspecifier, compression_method=options.compression_method))
         lengths = side_writer(stack, options.write_num_frames, "int32")
         durations = side_writer(stack, options.write_utt2dur, "float")
+        # Closed first, so that the others are not left beside features that could not be written.
+        feats = stack.enter_context(TableWriter(feats_wspecifier, compression_method=options.compression_method))
         for utterance, features in extractor.stream(source):
             if not len(features):
                 warn(f"{utterance} is too short for one frame; its features are empty")

@@ -189,8 +189,8 @@ def make_results(argv: list[str]) -> None:
         "make-results",
         "<results-dir> <row-file.tsv>...",
         "Gather the rows that evaluate wrote: results.tsv, the text table EER (also printed) and det_TRIALS.png for "
-        "every trial list, in <results-dir>. All are written anew, sorted by trial list, system and backend: the "
-        "same rows give the same bytes.",
+        "every trial list, in <results-dir>. All are written anew, sorted by trial list, system and backend, and plots "
+        "of other lists are removed: the same rows give the same bytes.",
         (2, None),
     )
     _, (folder, *row_files) = options.parse(argv)
@@ -215,6 +215,9 @@ def make_results(argv: list[str]) -> None:
         table.append([row.get(column, "-") for column in header])
     plots = {trials: det_png(group, trials) for trials, group in curves.items()}
     Path(folder).mkdir(parents=True, exist_ok=True)
+    for old in Path(folder).glob("det_*.png"):
+        if old.stem.removeprefix("det_") not in plots:
+            old.unlink()
     for trials, png in plots.items():
         _write_bytes(f"{folder}/det_{trials}.png", png)
     _write_text(f"{folder}/results.tsv", "".join("\t".join(row) + "\n" for row in [header, *table]))

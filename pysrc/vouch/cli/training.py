@@ -83,7 +83,8 @@ def train(argv: list[str]) -> int:
     if opts.force:
         for old in ("final.pt", "checkpoints/last.pt", "config.yaml", "speakers.txt", "train.jsonl"):
             (folder / old).unlink(missing_ok=True)
-    _check_same_training(folder, config, speakers, data)
+    features = archive.fingerprint(frames)
+    _check_same_training(folder, config, speakers, features, data)
     if (folder / "final.pt").exists():
         log(f"{folder}/final.pt is there already; --force=true trains again")
         return 0
@@ -96,7 +97,7 @@ def train(argv: list[str]) -> int:
     run = training_options(config)
     torch.manual_seed(run.seed)
     objective = build_objective(config, feature_dim, len(speakers))
-    extra = {"config": config, "speakers": speakers, "feature_dim": feature_dim}
+    extra = {"config": config, "speakers": speakers, "feature_dim": feature_dim, "features": features}
     trainer = Trainer(objective, archive, labels, frames, run, folder, extra, device)
     if trainer.resume():
         log(f"continuing from {trainer.last_checkpoint} after step {trainer.step}")
@@ -150,6 +151,9 @@ def extract_embeddings(argv: list[str]) -> int:
     checkpoints.load_networks(objective, saved["networks"], path)
     device = _device(opts.device)
     objective = objective.to(device).eval()
+    least = objective.network.backbone.context + 1
+    if opts.min_frames < least:
+        raise VouchError(f"--min-frames={opts.min_frames} is too few for this network, which wants {least} or more")
     done = short = 0
     with TableWriter(wspecifier, "vector") as writer, torch.inference_mode():
         for utterance, features in read_table(rspecifier, "matrix"):
@@ -218,8 +222,8 @@ def _frame_counts(path: Path, archive: FeatureArchive) -> list[int]:
     return [int(c) for c in counts]
 
 
-def _check_same_training(folder: Path, config: dict, speakers: list[str], data: str) -> None:
-    """A model directory goes on only with the configuration and the speakers that it was begun with."""
+def _check_same_training(folder: Path, config: dict, speakers: list[str], features: str, data: str) -> None:
+    """A model directory goes on only with the configuration, the speakers and the features that it was begun with."""
     from vouch.io import checkpoints
     from vouch.io.config import read_config
 
@@ -232,6 +236,12 @@ def _check_same_training(folder: Path, config: dict, speakers: list[str], data: 
             f"{folder} was begun with another configuration: {different}; "
             f"--force=true trains it again, or choose another model directory"
         )
+    for file in (folder / "final.pt", folder / "checkpoints" / "last.pt"):
+        if file.exists() and checkpoints.load(file)["features"] != features:
+            raise VouchError(
+                f"{file} was trained on other features than {data} has now; "
+                f"--force=true trains again (run.sh --stage 5 --force true), or choose another model directory"
+            )
 
 
 def _first_difference(there: dict, here: dict, where: str) -> str:

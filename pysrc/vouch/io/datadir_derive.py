@@ -237,7 +237,7 @@ def choose_utterances(
     """Utterances of a subset, as subset_data_dir.sh chooses them.
 
     how: "evenly" (spread over the file), "first", "last", "shortest" (by utt2num_frames, else utt2dur),
-    "speakers" (whole speakers in random order until there are `count`), "per-spk" (up to `count` of each),
+    "random", "speakers" (whole speakers in random order until there are `count`), "per-spk" (up to `count` of each),
     "utt-list", "spk-list" (those in `wanted`). Raises VouchError when there are fewer than asked, or none.
     """
     utterances, speakers = read_utt2spk(source)
@@ -254,6 +254,8 @@ def choose_utterances(
         chosen = [u for group in groups for u in _evenly(group, min(count, len(group)))]
     elif count > len(utterances):
         raise VouchError(f"{source}/utt2spk: has {len(utterances)} utterances, not {count}; ask for fewer")
+    elif how == "random":
+        chosen = sorted(random.Random(seed).sample(utterances, count))
     elif how == "speakers":
         groups = sorted(line.split()[1:] for line in spk2utt_lines(utterances, speakers))
         random.Random(seed).shuffle(groups)

@@ -48,6 +48,7 @@ class EmbeddingNetwork(nn.Module):
     def embed(self, features: Tensor, lengths: Tensor) -> Tensor:
         """features (batch, frames, dims), lengths (batch,) -> (batch, embedding_dim); padding has no effect."""
         hidden, lengths = self.backbone(features, lengths)
+        hidden = hidden.to(features.dtype)  # statistics are not for 16 bits
         pooled = self.pooling(hidden, frame_mask(lengths, hidden.shape[2]))
         return self.embedding(self.dropout(pooled))
 

@@ -51,6 +51,8 @@ class Optimizer:
     ) -> None:
         if type not in ("sgd", "adam"):
             raise ValueError(f"optimizer type '{type}', want sgd or adam")
+        if not (learning_rate > 0 and 0 <= momentum < 1 and weight_decay >= 0 and clip_norm >= 0):
+            raise ValueError("learning_rate wants to be above 0, momentum 0 to below 1, the others 0 or more")
         self.type, self.learning_rate, self.momentum = type, learning_rate, momentum
         self.weight_decay, self.clip_norm = weight_decay, clip_norm
 

@@ -23,7 +23,9 @@ class Supervised(Objective):
         self._updates = optimizer.build(network, head)
 
     def update(self, batch: Batch, scaler: torch.amp.GradScaler) -> dict[str, float]:
-        loss, logits = self.head(self.network(batch.features), batch.labels, batch.progress)
+        hidden = self.network(batch.features).to(batch.features.dtype)
+        with torch.autocast(hidden.device.type, enabled=False):  # logits and the loss are not for 16 bits
+            loss, logits = self.head(hidden, batch.labels, batch.progress)
         self._optimizer.step(self._updates, loss, scaler)
         accuracy = (logits.argmax(1) == batch.labels).float().mean()
         return {"loss": loss.item(), "accuracy": accuracy.item()}

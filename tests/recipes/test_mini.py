@@ -1,0 +1,158 @@
+"""The mini recipe, reduced, through every stage. (That two runs from scratch agree: test_interruptions.py.)"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from recipe_runs import ROOT, call, read_results, succeed, write_preparation, write_settings
+
+SYSTEMS = ("xvector", "asp")
+AUGMENT = "--types=reverb noise music babble\n--speeds=0.9\n--copies=0.5\n"
+
+
+class Run:
+    """A finished run of the recipe, in a folder with a space in its name."""
+
+    def __init__(self, folder: Path) -> None:
+        self.out = folder / "my run"
+        preparation = write_preparation(folder, 0.06)
+        conf = write_settings(folder, SYSTEMS, 1, AUGMENT)
+        self.command = ["bash", ROOT / "run.sh", "--prepare", preparation, "--conf", conf]
+        self.command += ["--out", self.out, "--nj", "1", "--device", "cpu"]
+        self.said = self.repeat()
+
+    def repeat(self, *options: str) -> str:
+        return succeed(*self.command, *options)
+
+    def times(self, *patterns: str) -> dict[Path, int]:
+        """When the files of these patterns below `out` were written, in ns."""
+        found = {path: path.stat().st_mtime_ns for pattern in patterns for path in self.out.glob(pattern)}
+        assert found
+        return found
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return Run(tmp_path_factory.mktemp("mini"))
+
+
+def test_every_stage_is_announced_and_the_table_printed(run: Run) -> None:
+    announced = re.findall(r"^=== stage (\d)", run.said, flags=re.M)
+    assert sorted(set(announced)) == list("123456789") and announced == sorted(announced)
+    for line in (run.out / "results/EER").read_text().splitlines():
+        assert line in run.said
+
+
+def test_a_row_for_each_system_backend_and_list(run: Run) -> None:
+    rows = read_results(run.out / "results/EER")
+    found = {(row["system"], row["backend"], row["trials"]) for row in rows}
+    assert len(found) == len(rows)
+    for system in SYSTEMS:
+        for backend in ("cosine", "plda", "plda_adapt"):
+            assert {(system, backend, "source"), (system, backend, "target")} <= found
+    for row in rows:
+        assert 0 <= float(row["EER_low"]) <= float(row["EER"]) <= float(row["EER_high"]) <= 100
+        assert 0 <= float(row["minDCF01"]) <= 1 and 0 <= float(row["minDCF001"]) <= 1
+
+
+def test_trials_of_the_table_are_those_of_the_lists(run: Run) -> None:
+    for row in read_results(run.out / "results/EER"):
+        domain, _, part = row["trials"].partition("_")
+        folder = run.out / "data" / {"source": "test", "target": "adapt_test"}[domain]
+        lines = (folder / (f"trials_{part}" if part else "trials")).read_text().splitlines()
+        labels = [line.split()[2] for line in lines]
+        assert int(row["targets"]) == labels.count("target") > 0
+        assert int(row["nontargets"]) == labels.count("nontarget") > 0
+        scores = run.out / "exp" / row["system"] / "scores" / row["trials"] / f"{row['backend']}.scores"
+        scored = {tuple(line.split()[:2]) for line in scores.read_text().splitlines()}
+        assert scored == {tuple(line.split()[:2]) for line in lines}
+
+
+def test_results_agree_with_the_tsv_and_have_plots(run: Run) -> None:
+    rows = read_results(run.out / "results/EER")
+    header, *lines = [line.split("\t") for line in (run.out / "results/results.tsv").read_text().splitlines()]
+    table = [dict(zip(header, line, strict=True)) for line in lines]
+    assert len(table) == len(rows)
+    plots = {path.name for path in (run.out / "results").glob("det_*.png")}
+    assert plots == {f"det_{row['trials']}.png" for row in rows}
+    assert all((run.out / "results" / plot).read_bytes().startswith(b"\x89PNG") for plot in plots)
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_what_a_training_leaves(run: Run, system: str) -> None:
+    model = run.out / "exp" / system
+    utt2spk = (run.out / "data/mfcc/train_aug_nosil/utt2spk").read_text().splitlines()
+    speakers = sorted({line.split()[1] for line in utt2spk})
+    assert (model / "speakers.txt").read_text().splitlines() == speakers
+    assert any(speaker.startswith("sp0.9-") for speaker in speakers)
+    saved = torch.load(model / "final.pt", weights_only=True)
+    assert saved["speakers"] == speakers and saved["feature_dim"] == 23
+    assert saved["config"]["training"]["epochs"] == 1
+    assert "epochs: 1" in (model / "config.yaml").read_text()
+    lines = [json.loads(line) for line in (model / "train.jsonl").read_text().splitlines()]
+    assert lines and all({"step", "epoch", "loss", "accuracy"} <= set(line) for line in lines)
+
+
+def test_data_directories_are_valid(run: Run) -> None:
+    for part in ("train", "enroll", "test", "adapt", "adapt_enroll", "adapt_test", "train_aug", "train_aug_nosil"):
+        succeed("bash", ROOT / "utils/validate_data_dir.sh", "--no-text", run.out / "data/mfcc" / part)
+
+
+def test_augmented_data_are_the_clean_ones_and_the_copies_asked_for(run: Run) -> None:
+    def utterances(part: str) -> list[str]:
+        return [line.split()[0] for line in (run.out / "data/mfcc" / part / "utt2spk").read_text().splitlines()]
+
+    clean, augmented = utterances("train"), utterances("train_aug")
+    speed = {f"sp0.9-{utterance}" for utterance in clean}
+    assert {*clean, *speed} <= set(augmented)
+    copies = set(augmented) - set(clean) - speed
+    assert len(copies) == int(0.5 * 2 * len(clean))
+    assert {copy.rpartition("-")[2] for copy in copies} == {"reverb", "noise", "music", "babble"}
+    assert all(copy.rpartition("-")[0] in {*clean, *speed} for copy in copies)
+    assert set(utterances("train_backend")) == {u for u in augmented if not u.startswith("sp0.9-")}
+
+
+def test_training_features_are_rows_of_two_bytes_a_value(run: Run) -> None:
+    data = run.out / "data/mfcc/train_aug_nosil"
+    frames = dict(line.split() for line in (data / "utt2num_frames").read_text().splitlines())
+    for line in (data / "feats.scp").read_text().splitlines():
+        utterance, place = line.split(" ", 1)
+        name, _, offset = place.rpartition(":")
+        with open(name, "rb") as archive:
+            archive.seek(int(offset))
+            head = archive.read(22)
+        assert head[:6] == b"\0BCM2 "
+        rows, columns = (int.from_bytes(head[at : at + 4], "little") for at in (14, 18))
+        assert (rows, columns) == (int(frames[utterance]), 23)
+
+
+def test_the_same_command_again_does_nothing_up_to_the_embeddings(run: Run) -> None:
+    kept = ("exp/*/*", "exp/*/embeddings/*/*", "data/mfcc/*/*", "data/*/*", "corpus/**/*")
+    before = run.times(*kept)
+    said = run.repeat("--stop-stage", "6")
+    changed = {str(path.relative_to(run.out)) for path, time in run.times(*kept).items() if before.get(path) != time}
+    assert said.count("is done already") >= 12 + 2 + 2 * 6
+    assert changed == {"x"}
+
+
+# With the test above: the same command again, and results/EER is the same.
+def test_stage_7_repeats_the_results_and_needs_the_embeddings_alone(run: Run) -> None:
+    results = (run.out / "results/EER").read_bytes()
+    hidden = [*run.out.glob("exp/*/backend"), *run.out.glob("exp/*/scores"), run.out / "results"]
+    hidden += [run.out / "data/mfcc", run.out / "corpus", *run.out.glob("exp/*/final.pt")]
+    for number, path in enumerate(hidden):
+        path.rename(run.out / f"hidden{number}")
+    try:
+        before = run.times("exp/*/embeddings/*/*")
+        said = run.repeat("--stage", "7")
+        assert re.findall(r"^=== stage (\d)", said, flags=re.M) == list("77889")
+        assert run.times("exp/*/embeddings/*/*") == before
+        assert (run.out / "results/EER").read_bytes() == results
+    finally:
+        for number, path in enumerate(hidden):
+            call("rm", "-rf", path)
+            (run.out / f"hidden{number}").rename(path)
