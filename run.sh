@@ -155,12 +155,29 @@ if runs 4; then
   done
 fi
 
+# Without a GPU the systems are trained side by side, each on its share of the cores: many small operations gain
+# little from a second core, and lose much when it is busy.
+train_system() {
+  "$steps/train.sh" --cmd "$train_cmd" --num-threads "$2" --device "$device" --force "$force" \
+    "$conf/$1.yaml" "$data/${features[$1]}/train_aug_nosil" "$exp/$1"
+}
 if runs 5; then
-  for system in $systems; do
-    announce 5 "training of $system"
-    "$steps/train.sh" --cmd "$train_cmd" --num-threads "$nj" --device "$device" --force "$force" \
-      "$conf/$system.yaml" "$data/${features[$system]}/train_aug_nosil" "$exp/$system"
-  done
+  announce 5 "training of $systems"
+  read -ra names <<<"$systems"
+  if [[ ${#names[@]} -eq 1 || $train_cmd == *--gpu* ]]; then
+    for system in "${names[@]}"; do train_system "$system" "$nj"; done
+  else
+    threads=$((nj / ${#names[@]}))
+    trainings=() failed=""
+    trap 'kill "${trainings[@]}" 2>/dev/null || true; wait' EXIT
+    for system in "${names[@]}"; do
+      train_system "$system" "$((threads > 0 ? threads : 1))" &
+      trainings+=($!)
+    done
+    for i in "${!names[@]}"; do wait "${trainings[i]}" || failed="$failed ${names[i]}"; done
+    trap - EXIT
+    [ -z "$failed" ] || fail "the training of$failed failed; its message stands above"
+  fi
 fi
 
 if runs 6; then

@@ -19,7 +19,11 @@ system=$1 data=$2 model=$3
 need "$system" "copy one of conf/*.yaml"
 need "$data/feats.scp" "steps/prepare_feats_for_training.sh"
 mkdir -p "$model/log"
-$cmd --num-threads "$num_threads" "$model/log/train.log" \
-  vouch train --device="$device" --num-threads="$num_threads" --force="$force" "$system" "$data" "$model"
-need "$model/final.pt" "steps/train.sh; see $model/log/train.log"
+log=$model/log/train_$(basename "$model").log
+$cmd --num-threads "$num_threads" "$log" \
+  vouch train --device="$device" --num-threads="$num_threads" --force="$force" "$system" "$data" "$model" &
+job=$!
+trap 'kill "$job" 2>/dev/null || true' INT TERM # run.sh may have started this step in the background
+wait "$job"
+need "$model/final.pt" "steps/train.sh; see $log"
 echo "${0##*/}: $model/final.pt; the training's course is in $model/train.jsonl"

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
-import torch
 from torch import nn
 
 from vouch.errors import VouchError
@@ -85,8 +84,7 @@ def resolve(config: dict[str, Any], path: str) -> dict[str, Any]:
         _construct(kind, top[key], path, key)
     _construct(Optimizer, objective["optimizer"], path, "objective.optimizer")
     try:
-        with torch.device("meta"):  # shapes only, no memory
-            context = build_objective(top, feature_dim=20, num_speakers=2).network.backbone.context
+        context = build_objective(top, feature_dim=20, num_speakers=2).network.backbone.context
     except (ValueError, RuntimeError, ZeroDivisionError) as error:
         raise VouchError(f"{path}: these sizes make no network: {str(error).splitlines()[0]}") from None
     if top["training"]["min_frames"] <= context:

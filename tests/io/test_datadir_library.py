@@ -240,6 +240,11 @@ def test_choosing_a_subset(tmp_path):
     assert len(chosen) >= 4 and chosen == choose_utterances(folder, "speakers", 4, seed=1)
     for speaker, size in ((b"a", 3), (b"b", 5), (b"c", 1)):
         assert sum(u.startswith(speaker) for u in chosen) in (0, size)
+    drawn = [tuple(choose_utterances(folder, "random", 3, seed=seed)) for seed in range(300)]
+    assert all(sorted(set(one)) == list(one) and len(one) == 3 for one in drawn)
+    counts = [sum(u in one for one in drawn) for u in read_utt2spk(folder)[0]]
+    assert min(counts) > 70 and max(counts) < 130  # each a third of the time: 100, standard deviation 8
+    assert choose_utterances(folder, "random", 3, seed=7) == list(drawn[7])
     with pytest.raises(VouchError, match="has 9 utterances, not 10"):
         choose_utterances(folder, "first", 10)
     with pytest.raises(VouchError, match="nothing of the list"):

@@ -13,8 +13,10 @@ SMALL = "network: {embedding_dim: 32, hidden_dim: 32, backbone: {channels: 32, p
 
 
 def environment() -> dict[str, str]:
-    """Of every call: one thread a process, the tools on PATH (path.sh puts them there for the scripts)."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{ROOT / '.venv/bin'}:{ROOT / 'utils'}:{os.environ['PATH']}"}
+    """Of every call: one thread a process, and the tools on PATH, as path.sh puts them there for the scripts."""
+    programs = ROOT / ("utils/bin" if "VOUCH_PYTHON" in os.environ else ".venv/bin")
+    path = f"{programs}:{ROOT / 'utils'}:{os.environ['PATH']}"
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PATH": path}
 
 
 def call(*command: object, cwd: Path = ROOT, limit: float = 600) -> subprocess.CompletedProcess[str]:

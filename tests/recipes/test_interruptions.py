@@ -10,14 +10,14 @@ from pathlib import Path
 
 from recipe_runs import ROOT, environment, read_results, succeed, write_preparation, write_settings
 
-AUGMENT = "--types=noise\n--speeds=0.9\n--copies=0.3\n"
-SOURCE_ALONE = 'rm -rf "$out"/adapt "$out"/adapt_enroll "$out"/adapt_test'
+AUGMENT = "--types=babble\n--speeds=0.9\n--copies=0.3\n"
+SOURCE_ALONE = 'rm -rf "$out"/adapt "$out"/adapt_enroll "$out"/adapt_test "$out"/test/trials_*'
 
 # Stage, and the file (a pattern below --out) that shows it half-way: the kill comes when it appears.
 INTERRUPTIONS = [
     (1, "corpus/wav/train/*/*.wav"),
     (2, "data/mfcc/train/data/.begun.*"),
-    (3, "data/mfcc/augment/noises-*/noise/wav.scp"),
+    (3, "data/mfcc/augment/sp0.9/data/.begun.*"),
     (3, "data/mfcc/augment/copies/data/.begun.*"),
     (4, "data/mfcc/train_aug_nosil/data/.begun.*"),
     (5, "exp/asp/checkpoints/last.pt"),
@@ -32,31 +32,28 @@ def kill_when(pattern: str, out: Path, command: list[object]) -> None:
     """Start a run, and kill it and all its children when a file of this pattern appears below `out`."""
     there = set(out.glob(pattern))
     words = [str(word) for word in command]
-    process = subprocess.Popen(
-        words,
-        cwd=ROOT,
-        env=environment(),
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
+    with open(f"{out}.log", "w+") as log:
+        streams = {"stdout": log, "stderr": subprocess.STDOUT}
+        process = subprocess.Popen(words, cwd=ROOT, env=environment(), start_new_session=True, **streams)
         until = time.monotonic() + 300
-        while set(out.glob(pattern)) <= there:
-            assert process.poll() is None, f"the run ended before {pattern} was there"
-            assert time.monotonic() < until, f"{pattern} does not appear"
-            time.sleep(0.01)
-        assert process.poll() is None
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        try:
+            while set(out.glob(pattern)) <= there and process.poll() is None and time.monotonic() < until:
+                time.sleep(0.01)
+        finally:
+            ended = process.poll()
+            if ended is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        log.seek(0)
+        assert ended is None, f"the run ended before {pattern} appeared:\n{log.read()[-3000:]}"
+    assert not set(out.glob(pattern)) <= there, f"{pattern} does not appear"
 
 
 def test_a_run_killed_in_every_stage_ends_as_an_uninterrupted_one(tmp_path: Path) -> None:
     preparation = write_preparation(tmp_path, 0.03, SOURCE_ALONE)
     conf = write_settings(tmp_path, ("asp",), 2, AUGMENT)
     command = ["bash", ROOT / "run.sh", "--prepare", preparation, "--conf", conf, "--systems", "asp"]
-    command += ["--nj", "2", "--device", "cpu"]
+    command += ["--nj", "1", "--device", "cpu"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     going_on = 1
     for stage, pattern in INTERRUPTIONS:
