@@ -49,7 +49,7 @@ class Systems:
         model = self.folder / name
         yaml = self.folder / f"{name}.yaml"
         yaml.write_text(f"base: {ROOT}/conf/mini/asp.yaml\ntraining: {{{TRAINING.format(epochs=epochs)}}}\n")
-        self._step("steps/train.sh", "--device", "cpu", "--num-threads", 2, yaml, self.data / data, model)
+        self._step("steps/train.sh", "--device", "cpu", "--num-threads", 1, yaml, self.data / data, model)
         for part in ("train", "enroll", "test"):
             extract = ("steps/extract_embeddings.sh", "--nj", 1, "--device", "cpu")
             self._step(*extract, model, self.data / part, model / "embeddings" / part)
