@@ -90,6 +90,7 @@ def test_mistakes_on_the_command_line(words, message):
     [
         ("num-ceps=3\n", r"c.conf:1: 'num-ceps=3' is not of the form"),
         ("\n--nope=1\n", r"c.conf:2: unknown option --nope"),
+        ("--config=d.conf\n", r"c.conf:1: a config file cannot name another one"),
     ],
 )
 def test_mistakes_in_a_config_file(tmp_path, text, message):

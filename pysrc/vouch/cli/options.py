@@ -36,7 +36,7 @@ class ToolOptions:
         self._given: set[str] = set()
         self.add("config", "", "file of options, one --name=value a line, # for comments")
         self.add("print-args", True, "echo the command line on stderr")
-        self.add("verbose", 0, "amount of detail in the log")
+        self.add("verbose", 0, "amount of detail in the log, as of Kaldi's tools; few here have more to say")
 
     def add(
         self,
@@ -120,6 +120,8 @@ class ToolOptions:
             if not line.startswith("--"):
                 raise VouchError(f"{where}: '{line}' is not of the form --option=value")
             name, equals, value = line[2:].partition("=")
+            if name.strip().lower() == "config":
+                raise VouchError(f"{where}: a config file cannot name another one; put its lines here")
             found.append((self._resolve(name.strip(), where), value.strip() if equals else None, where))
         return found
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from vouch.errors import VouchError
+from vouch.io.streams import open_output
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
@@ -56,9 +57,8 @@ def load_networks(module: nn.Module, state: dict[str, torch.Tensor], path: Path)
 
 def write_speakers(path: Path, speakers: list[str]) -> None:
     """speakers.txt: line i names the speaker of classifier output i."""
-    beside = path.with_name(f"{path.name}.tmp.{os.getpid()}")
-    beside.write_text("".join(f"{speaker}\n" for speaker in speakers), encoding="utf-8")
-    beside.replace(path)
+    with open_output(str(path)) as file:
+        file.write("".join(f"{speaker}\n" for speaker in speakers).encode())
 
 
 def check_speakers(path: Path, speakers: list[str], whose: str) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from vouch.errors import VouchError
+from vouch.io.streams import open_output
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
@@ -53,7 +53,5 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 def write_config(path: str | Path, config: dict[str, Any]) -> None:
     """Write the resolved configuration of a system, beside the target first."""
-    path = Path(path)
-    beside = path.with_name(f"{path.name}.tmp.{os.getpid()}")
-    beside.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    beside.replace(path)
+    with open_output(str(path)) as file:
+        file.write(yaml.safe_dump(config, sort_keys=False).encode())
