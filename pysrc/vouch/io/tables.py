@@ -8,6 +8,7 @@ Source of the forms and rules: Kaldi's util/kaldi-table and util/kaldi-holder.
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, BinaryIO
@@ -46,7 +47,7 @@ def is_rereadable(rspecifier: str) -> bool:
 # --- random access ----------------------------------------------------------------------------------------------------
 
 
-class RandomAccessTable:
+class RandomAccessTable(ABC):
     """Values by key: `key in table`, `table[key]`; close() or `with` frees the files.
 
     A missing key is a VouchError that names the table. Made by `open_table`.
@@ -62,14 +63,14 @@ class RandomAccessTable:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __contains__(self, key: str) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def __contains__(self, key: str) -> bool: ...
 
-    def __getitem__(self, key: str) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def __getitem__(self, key: str) -> Any: ...
 
-    def close(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def close(self) -> None: ...
 
     def _missing(self, key: str) -> VouchError:
         return VouchError(f"{self._name} has no entry for '{key}'; make it, or take the key out of the other list")

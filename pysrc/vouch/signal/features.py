@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -58,7 +59,7 @@ class _Block(NamedTuple):
     generator: torch.Generator | None
 
 
-class FeatureExtractor:
+class FeatureExtractor(ABC):
     """Features of signals in ±32768 at the options' sample frequency; float32 (frames, dim).
 
     Frames of several utterances are computed together in batches of bounded size, and an utterance's features
@@ -165,9 +166,9 @@ class FeatureExtractor:
         power = spectrum.real.square().add_(spectrum.imag.square())
         return self._finish(power, energy)
 
+    @abstractmethod
     def _finish(self, power: torch.Tensor, energy: torch.Tensor | None) -> torch.Tensor:
         """Features (count, dim) of power spectra (count, padded_size/2 + 1) and log energies (count,)."""
-        raise NotImplementedError
 
     def _constant(self, array: np.ndarray) -> torch.Tensor:
         return torch.as_tensor(array, dtype=torch.float32, device=self.device)
