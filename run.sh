@@ -20,7 +20,7 @@ device=auto                      # of training and embeddings: auto, cpu or cuda
 seed=0                           # of dither and augmentation (that of a training is in its YAML)
 allow_pipes=true                 # false refuses shell commands in wav.scp
 force=false                      # true: redo finished steps
-stages="Stages:
+STAGES="Stages:
   1 data        data directories by the preparation script
   2 features    MFCC or filter banks, and voice activity decisions
   3 augment     speed copies as new speakers, reverberated and noisy copies
@@ -31,7 +31,7 @@ stages="Stages:
   8 scores      of every trial by every backend
   9 results     results/EER, results/results.tsv, results/det_*.png"
 help_message="usage: bash run.sh [options]
-$stages
+$STAGES
 Options (default):
   --stage N ($stage)  --stop-stage N ($stop_stage)  --systems \"NAME ...\" ($systems)
   --prepare SCRIPT ($prepare)  --prepare-options \"OPTION ...\" (none)
@@ -41,29 +41,29 @@ Options (default):
   --device auto|cpu|cuda ($device)  --seed N ($seed)  --allow-pipes true|false ($allow_pipes)  --force true|false ($force)
 A killed run goes on with the same command: finished steps are skipped. Stages 7 to 9 are always done anew."
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 if [[ " $* " == *" --help "* || " $* " == *" -h "* ]]; then echo "$help_message"; exit 0; fi
-. "$here/path.sh"
-. "$here/cmd.sh"
-. "$here/utils/parse_options.sh"
-. "$here/utils/done.sh"
+. "$HERE/path.sh"
+. "$HERE/cmd.sh"
+. "$HERE/utils/parse_options.sh"
+. "$HERE/utils/done.sh"
 fail() { echo "run.sh: error: $*" >&2; exit 1; }
 if [ $# -ne 0 ]; then fail "unexpected argument '$1'; options have the form --name VALUE (--help lists them)"; fi
 for number in "$stage" "$stop_stage" "$nj" "$seed"; do
   [[ $number =~ ^[0-9]+$ ]] || fail "'$number' is not a number; --stage, --stop-stage, --nj and --seed take one"
 done
 if [ "$stage" -lt 1 ] || [ "$stage" -gt 9 ] || [ "$stop_stage" -lt "$stage" ]; then
-  fail "stages $stage to $stop_stage are not within 1 to 9"$'\n'"$stages"
+  fail "stages $stage to $stop_stage are not within 1 to 9"$'\n'"$STAGES"
 fi
 [ -n "${systems// /}" ] || fail "--systems is empty; name one or more YAML files of the settings folder"
 absolute() { case $1 in "" | /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
-out=$(absolute "${out:-$here}")
+out=$(absolute "${out:-$HERE}")
 corpus=$(absolute "${corpus:-$out/corpus}")
 noise=$(absolute "$noise") music=$(absolute "$music") babble=$(absolute "$babble") rirs=$(absolute "$rirs")
-if [ ! -f "$prepare" ] && [ -f "$here/$prepare" ]; then prepare=$here/$prepare; fi
+if [ ! -f "$prepare" ] && [ -f "$HERE/$prepare" ]; then prepare=$HERE/$prepare; fi
 [ -f "$prepare" ] || fail "there is no data-preparation script '$prepare'; local/ has some, --prepare chooses"
 if [ "$nj" -eq 0 ]; then nj=$(getconf _NPROCESSORS_ONLN); fi
-data=$out/data exp=$out/exp results=$out/results steps=$here/steps
+data=$out/data exp=$out/exp results=$out/results steps=$HERE/steps
 started=$SECONDS
 
 announce() { echo; echo "=== stage $1: $2 ($(date '+%H:%M:%S'), $((SECONDS - started)) s since the start)"; }
@@ -72,11 +72,11 @@ runs() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 # The settings: feature and VAD configurations, augment.conf, and one YAML a system.
 declare -A features=() backend_options=()
 kinds=""
-config_file() { if [ -f "$conf/$1" ]; then echo "$conf/$1"; else echo "$here/conf/$1"; fi; }
+config_file() { if [ -f "$conf/$1" ]; then echo "$conf/$1"; else echo "$HERE/conf/$1"; fi; }
 known_systems() { for file in "$conf"/*.yaml; do basename "$file" .yaml; done | tr '\n' ' '; }
 read_settings() {
   local system values lda_dim iterations within between
-  if [ ! -d "$conf" ] && [ -d "$here/$conf" ]; then conf=$here/$conf; fi
+  if [ ! -d "$conf" ] && [ -d "$HERE/$conf" ]; then conf=$HERE/$conf; fi
   [ -d "$conf" ] || fail "there is no settings folder '$conf'; --conf takes one like conf"
   for system in $systems; do
     [ -f "$conf/$system.yaml" ] ||

@@ -76,7 +76,7 @@ def resolve_audio(wavs: Table, scp: Path, root: Path, any_ending: bool) -> Table
     if missing:
         fail(
             f"{scp}: {len(missing)} of {len(wavs)} audio files are not there, e.g. {', '.join(missing[:3])}; "
-            "restore them, or check the folder that the paths are relative to"
+            "restore them, or check the folder that the paths are relative to (prepare_kaldi_dirs.sh: --wav-root DIR)"
         )
     if renamed:
         print(f"{scp}: took {renamed} files with another ending (of {', '.join(AUDIO_ENDINGS)}) than it says")

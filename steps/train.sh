@@ -20,6 +20,7 @@ need "$system" "copy one of conf/*.yaml"
 need "$data/feats.scp" "steps/prepare_feats_for_training.sh"
 mkdir -p "$model/log"
 log=$model/log/train_$(basename "$model").log
+echo "${0##*/}: training $model; follow it with: tail -f $log"
 $cmd --num-threads "$num_threads" "$log" \
   vouch train --device="$device" --num-threads="$num_threads" --force="$force" "$system" "$data" "$model" &
 job=$!

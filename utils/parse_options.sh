@@ -48,7 +48,7 @@ _vouch_option_near() {
 # (Locals begin with _ so that none of them passes for an option.)
 _vouch_option_name() {
   local _name=${1//-/_} _near
-  if [[ $_name =~ ^[a-z][a-z0-9_]*$ && -n ${!_name+set} ]]; then
+  if [[ $_name =~ ^[a-z][a-z0-9_]*$ && $_name != help_message && -n ${!_name+set} ]]; then
     echo "$_name"
     return
   fi

@@ -1,5 +1,8 @@
 """`vouch train` and `vouch extract-embeddings` on made features, and what they refuse."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -180,3 +183,11 @@ def test_show_config(folder, capsys):
     assert "has no key 'network.depth'" in _refused(
         capsys, "show-config", "--get=network.depth", str(folder / "x.yaml")
     )
+
+
+def test_two_trainings_of_one_model_take_turns(folder, tmp_path):
+    words = [sys.executable, "-m", "vouch", "train", folder / "x.yaml", folder / "data", tmp_path / "model"]
+    both = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate()[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sum("LOG wrote" in text for text in said) == sum("final.pt is there already" in text for text in said) == 1

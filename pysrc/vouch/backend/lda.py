@@ -50,7 +50,7 @@ def estimate_lda(
     if statistics.num_utterances < dims:
         raise VouchError(
             f"{statistics.num_utterances} utterances are too few for LDA of {dims}-dimensional vectors: "
-            f"give at least {dims}"
+            f"give at least {dims}, or train the system with a smaller embedding_dim"
         )
     total = statistics.moments.covariance
     between = statistics.between_scatter / statistics.num_utterances

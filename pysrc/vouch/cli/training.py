@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from vouch.cli.log import log, warn
@@ -12,6 +13,7 @@ from vouch.cli.options import ToolOptions
 from vouch.errors import VouchError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from vouch.io.feature_archive import FeatureArchive
@@ -65,11 +67,10 @@ def train(argv: list[str]) -> int:
     import numpy as np
     import torch
 
-    from vouch.io import checkpoints
-    from vouch.io.config import read_config, write_config
+    from vouch.io.checkpoints import one_at_a_time
+    from vouch.io.config import read_config
     from vouch.io.feature_archive import FeatureArchive
-    from vouch.system import build_objective, resolve, training_options
-    from vouch.training.engine import Trainer
+    from vouch.system import resolve
 
     torch.set_flush_denormal(True)  # moments of parameters that no longer move shrink to where a processor is slow
     folder = Path(model)
@@ -85,6 +86,29 @@ def train(argv: list[str]) -> int:
     feature_dim = archive.shape(0)[1]
 
     folder.mkdir(parents=True, exist_ok=True)
+    with one_at_a_time(folder / ".lock", lambda: warn(f"another process is training in {folder}; waiting for it")):
+        return _train(opts, config, archive, speakers, labels, frames, feature_dim, folder, data)
+
+
+def _train(
+    opts: SimpleNamespace,
+    config: dict,
+    archive: FeatureArchive,
+    speakers: list[str],
+    labels: np.ndarray,
+    frames: np.ndarray,
+    feature_dim: int,
+    folder: Path,
+    data: str,
+) -> int:
+    """Train in a model directory that no other process uses."""
+    import torch
+
+    from vouch.io import checkpoints
+    from vouch.io.config import write_config
+    from vouch.system import build_objective, training_options
+    from vouch.training.engine import Trainer
+
     if opts.force:
         for old in ("final.pt", "checkpoints/last.pt", "config.yaml", "speakers.txt", "train.jsonl"):
             (folder / old).unlink(missing_ok=True)

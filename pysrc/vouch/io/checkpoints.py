@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +78,18 @@ def check_speakers(path: Path, speakers: list[str], whose: str) -> None:
     else:
         what = f"speaker {where + 1} is '{written[where]}', in {whose} '{speakers[where]}'"
     raise VouchError(f"{path} does not fit: {what}; train again with --force=true, or give the data it was trained on")
+
+
+@contextlib.contextmanager
+def one_at_a_time(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock of a file; `waiting` is called once when another process has it. It ends with its holder."""
+    with open(path, "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 class TrainingLog:
