@@ -175,7 +175,7 @@ class _Utterances:
         remedy = "downsample" if rate > wanted else "upsample"
         if not (options.allow_downsample if rate > wanted else options.allow_upsample):
             raise VouchError(
-                f"utterance '{utterance}' has {rate} Hz, but --sample-frequency={wanted:g}: take a feature configuration "
+                f"utterance '{utterance}' has {rate} Hz, but --sample-frequency={wanted:g}: take a configuration "
                 f"for {rate} Hz (run.sh: --conf; conf/small is for 16000), or put --allow-{remedy}=true into this one"
             )
         return resample_waveform(samples, rate, int(wanted))
