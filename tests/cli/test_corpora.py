@@ -225,5 +225,5 @@ def test_prepare_mini_generates_what_is_not_there_and_refuses_one_folder(root, t
     environment = {**os.environ, "VOUCH_PYTHON": sys.executable}
     command = ["bash", str(root / "local/prepare_mini.sh"), "--scale", "0.001", "here", "here"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 1 and "one folder" in done.stderr
+    assert done.returncode == 1 and "lies inside the corpus" in done.stderr
     assert (tmp_path / "here" / ".done").exists()
