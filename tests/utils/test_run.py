@@ -292,5 +292,5 @@ def test_cmd_sh_names_a_runner_for_each_kind_of_job_and_keeps_the_users(tmp_path
         environment = {"PATH": path, "feature_cmd": "run.py --max-jobs-run 3"}
         return subprocess.check_output(["bash", "-c", script], env=environment, text=True).splitlines()
 
-    assert sourced(1) == ["run.py --max-jobs-run 3", "run.py --mem 2G", "run.py --gpu 1"]
-    assert sourced(0)[2] == "run.py"
+    assert sourced(1) == ["run.py --max-jobs-run 3", "run.py --mem 2G --gpu 1", "run.py --gpu 1"]
+    assert sourced(0)[1:] == ["run.py --mem 2G", "run.py"]

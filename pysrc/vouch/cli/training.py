@@ -72,7 +72,6 @@ def train(argv: list[str]) -> int:
     from vouch.io.feature_archive import FeatureArchive
     from vouch.system import resolve
 
-    torch.set_flush_denormal(True)  # moments of parameters that no longer move shrink to where a processor is slow
     folder = Path(model)
     config = resolve(read_config(config_path), config_path)
     archive = FeatureArchive(Path(data) / "feats.scp")
@@ -86,8 +85,12 @@ def train(argv: list[str]) -> int:
     feature_dim = archive.shape(0)[1]
 
     folder.mkdir(parents=True, exist_ok=True)
-    with one_at_a_time(folder / ".lock", lambda: warn(f"another process is training in {folder}; waiting for it")):
-        return _train(opts, config, archive, speakers, labels, frames, feature_dim, folder, data)
+    torch.set_flush_denormal(True)  # moments of parameters that no longer move shrink to where a processor is slow
+    try:
+        with one_at_a_time(folder / ".lock", lambda: warn(f"another process is training in {folder}; waiting for it")):
+            return _train(opts, config, archive, speakers, labels, frames, feature_dim, folder, data)
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def _train(
