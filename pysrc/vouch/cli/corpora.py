@@ -93,6 +93,8 @@ def _write_waves(out: Path, items: list[Item], seed: int, spread: Spread, jobs: 
 
     from tqdm import tqdm
 
+    for left_by_a_kill in list(out.rglob("*.tmp.*")):
+        left_by_a_kill.unlink()
     missing = [item for item in items if not (out / _wave_path(item)).exists()]
     for folder in sorted({(out / _wave_path(item)).parent for item in missing}):
         folder.mkdir(parents=True, exist_ok=True)
