@@ -83,7 +83,7 @@ def check_speakers(path: Path, speakers: list[str], whose: str) -> None:
 @contextlib.contextmanager
 def one_at_a_time(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
     """Hold the lock of a file; `waiting` is called once when another process has it. It ends with its holder."""
-    with open(path, "w") as lock:
+    with open(path, "a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
