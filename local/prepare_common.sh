@@ -55,8 +55,16 @@ publish() {
   done
 }
 
-# is_published NAME: does OUT hold the same NAME as $tmp?
-is_published() { [ -e "$tmp/$1" ] && [ -e "$out/$1" ] && diff -rq "$tmp/$1" "$out/$1" >/dev/null; }
+# is_published NAME: does OUT/NAME hold the same tables as $tmp/NAME?
+is_published() {
+  local file
+  [ -e "$tmp/$1" ] && [ -e "$out/$1" ] || return 1
+  for file in "" /wav.scp /segments /utt2spk /spk2utt /spk2gender /spk2age /trials; do
+    if [ -f "$tmp/$1$file" ] || [ -f "$out/$1$file" ]; then
+      cmp -s "$tmp/$1$file" "$out/$1$file" || return 1
+    fi
+  done
+}
 
 count_trials() {
   [ ! -f "$1" ] || awk '{n[$3]++} END {printf ", %d target and %d nontarget trials", n["target"], n["nontarget"]}' "$1"
