@@ -29,6 +29,12 @@ def golden() -> Path:
 
 
 @pytest.fixture(scope="session")
+def golden_training() -> Path:
+    """A UBM and extractor training by Kaldi's tools; a test that asks for it skips where it is not."""
+    return _shared("golden", "kaldi-training")
+
+
+@pytest.fixture(scope="session")
 def corpora() -> Path:
     """Real speech; a test that asks for it skips where it is not."""
     return _shared("corpora")

@@ -188,6 +188,8 @@ def _no_shell(real):
     "command",
     [
         "vouch other a -",
+        "tool a -",
+        "cat a | tool - -",
         "vouch tool a - | sox - -",
         "vouch tool $HOME/a -",
         'vouch tool "$HOME/a" -',
@@ -300,7 +302,7 @@ def test_sorted_segments_read_each_recording_once(tmp_path, monkeypatch):
     reads = []
     real = audio.read_wave
     monkeypatch.setattr(audio, "read_wave", lambda name, **options: reads.append(name) or real(name, **options))
-    lines = [f"{rec}-{n} {rec} {n / 10} {n / 10 + 0.1}" for rec in ("rec", "rec2") for n in range(4)]
+    lines = [f"{rec}-{n} {rec} {n / 10} {n / 10 + 0.15}" for rec in ("rec", "rec2") for n in range(4)]
     assert len(list(segment_run(tmp_path, lines))) == 8
     assert len(reads) == 2
 

@@ -305,6 +305,6 @@ def test_a_long_sorted_script_keeps_its_archive_open(tmp_path, monkeypatch):
 
     opened = []
     real = streams.open_file
-    monkeypatch.setattr(streams, "open_file", lambda path: opened.append(path) or real(path))
+    monkeypatch.setattr(streams, "open_file", lambda *a: opened.append(a[0]) or real(*a))
     assert sum(1 for _ in read_table(f"scp:{tmp_path}/x.scp", "vector")) == count
     assert len(opened) == 2  # the script and the archive

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import tempfile
+import tracemalloc
 from pathlib import Path
 
 import kaldiio
@@ -15,17 +16,35 @@ from hypothesis.extra import numpy as hnp
 from vouch.errors import VouchError
 from vouch.io.audio import read_waves
 from vouch.io.payloads import write_payload
+from vouch.io.ragged import Posterior, Selection
 from vouch.io.tables import TableWriter, open_table, read_table
 
 keys = st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=12)
 sizes = hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9)
-numbers = {"min_value": -(2.0**100), "max_value": 2.0**100}
+int32s = st.integers(-(2**31), 2**31 - 1)
+any_float = st.floats(width=32)  # NaN, infinities, zeros of both signs, subnormal numbers
+frames = st.lists(st.lists(st.tuples(int32s, any_float), max_size=4), max_size=5)
+
+
+def posterior(lists):
+    pairs = [pair for frame in lists for pair in frame]
+    offsets = np.cumsum([0, *map(len, lists)])
+    return Posterior(offsets, np.array([i for i, _ in pairs], np.int32), np.array([w for _, w in pairs], np.float32))
+
+
+def array_of(shapes):
+    return st.sampled_from([np.float32, np.float64]).flatmap(lambda dtype: hnp.arrays(dtype, shapes))
+
+
 values = {
-    "matrix": hnp.arrays(np.float32, sizes, elements=numbers),
-    "vector": hnp.arrays(np.float32, st.integers(0, 9), elements=numbers),
-    "int32": st.integers(-(2**31), 2**31 - 1),
-    "float": st.floats(width=32, allow_nan=False),
+    "matrix": st.one_of(array_of(sizes), st.just(np.zeros((0, 0), np.float32))),
+    "vector": array_of(st.integers(0, 9)),
+    "int32": int32s,
+    "float": any_float,
     "tokens": st.lists(keys, max_size=4),
+    "int32-vector": hnp.arrays(np.int32, st.integers(0, 9)),
+    "gselect": frames.map(posterior).map(lambda value: Selection(value.offsets, value.indices)),
+    "posterior": frames.map(posterior),
 }
 a_table = st.sampled_from(sorted(values)).flatmap(
     lambda kind: st.tuples(st.just(kind), st.dictionaries(keys, values[kind], max_size=4))
@@ -38,8 +57,9 @@ def write(wspecifier, kind, table, method=0):
             writer.write(key, value)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(a_table, st.sampled_from(["", ",t", ",t,f"]))
+@pytest.mark.filterwarnings("error")
 def test_written_is_read_back(kind_and_table, flags):
     kind, table = kind_and_table
     with tempfile.TemporaryDirectory() as folder:
@@ -57,28 +77,46 @@ def test_written_is_read_back(kind_and_table, flags):
 
 
 def _as_text(value):
-    """What 7 digits keep of a value."""
+    """What 7 digits keep of a value; arrays are read as float32 from a text."""
     if isinstance(value, float):
         return float(f"{value:.7g}")
-    if isinstance(value, np.ndarray):
-        return np.array([float(f"{x:.7g}") for x in value.ravel()], np.float32).reshape(value.shape)
+    if isinstance(value, Posterior):
+        return value._replace(weights=_as_text(value.weights))
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        rounded = np.array([float(f"{x:.7g}") for x in value.ravel().tolist()]).reshape(value.shape)
+        with np.errstate(over="ignore"):
+            return rounded.astype(np.float32)
     return value
 
 
-@settings(max_examples=40, deadline=None)
-@given(hnp.arrays(np.float32, sizes, elements={"min_value": -1e6, "max_value": 1e6}))
-def test_compression_loses_at_most_one_step(matrix):
-    width = float(matrix.max()) - float(matrix.min()) or 1 + abs(float(matrix.min()))
-    for method, steps in ((3, 65535), (5, 255)):
-        packed = b"k " + write_payload(matrix, "matrix", False, method)
-        with tempfile.NamedTemporaryFile() as file:
-            Path(file.name).write_bytes(packed)
-            [(_, back)] = read_table(f"ark:{file.name}")
-        assert np.abs(back.astype(float) - matrix).max() <= 0.51 * width / steps + 1e-6 * np.abs(matrix).max() + 1e-40
+@settings(max_examples=60, deadline=None)
+@given(
+    hnp.arrays(
+        np.float32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=20), elements=st.floats(-1e6, 1e6, width=32)
+    ),
+    st.integers(1, 7),
+)
+def test_compression_loses_at_most_one_step(matrix, method):
+    low, high = {4: (-32768, 32767), 6: (0, 255), 7: (0, 1)}.get(method, (float(matrix.min()), float(matrix.max())))
+    width = (high - low) or 1 + abs(low)
+    two_bytes = method in (3, 4) or (method == 1 and len(matrix) <= 8)
+    with tempfile.TemporaryDirectory() as folder:
+        write(f"ark,scp:{folder}/x.ark,{folder}/x.scp", "matrix", {"k": matrix}, method)
+        write(f"ark,t:{folder}/x.txt", "matrix", {"k": matrix}, method)
+        [(_, back)], [(_, by_script)], [(_, text)] = (
+            read_table(f"{name}:{folder}/x.{name if name == 'scp' else end}")
+            for name, end in (("ark", "ark"), ("scp", "scp"), ("ark", "txt"))
+        )
+    np.testing.assert_array_equal(back, by_script)
+    np.testing.assert_allclose(text, back, rtol=1e-6, atol=1e-30)
+    # One byte a value between quartiles of a column (methods 1 and 2): a step is at most 1/63 of the whole range.
+    step = width / (65535 if two_bytes else 255 if method in (5, 6, 7) else 63)
+    wanted = np.clip(matrix.astype(float), low, high)
+    assert np.abs(back - wanted).max() <= 0.51 * step + 1e-6 * max(abs(low), abs(high)) + 1e-40 + width * 4e-5
 
 
 @settings(max_examples=30, deadline=None)
-@given(values["matrix"], values["vector"])
+@given(array_of(sizes), array_of(st.integers(0, 9)))
 def test_kaldiio_reads_what_we_write_and_the_reverse(matrix, vector):
     for value, kind in ((matrix, "matrix"), (vector, "vector")):
         ours = write_payload(value, kind, False)
@@ -104,7 +142,10 @@ def _only_vouch_errors(data: bytes) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.sampled_from([b"", b"k \0B", b"k \0BFM ", b"k \0BCM ", b"k \0BCM2 ", b"k [", b"k RIFF\0\0\0\0WAVEfmt "]),
+    st.sampled_from(
+        [b"", b"k \0B", b"k \0BFM ", b"k \0BCM ", b"k \0BCM2 ", b"k [", b"k RIFF\0\0\0\0WAVEfmt "]
+        + [b"k \0B\4\1\0\0\0\4", b"k \0B\4\xff\xff\xff\x7f\4\1\0\0\0\4", b"k 1 2 ; 3", b"k [ 1 0.5 ] ["]
+    ),
     st.binary(max_size=60),
 )
 def test_random_bytes_raise_only_vouch_errors(begin, rest):
@@ -124,11 +165,65 @@ def test_every_truncation_is_an_error(tmp_path, method, text):
             list(read_table(f"ark:{tmp_path}/x.ark"))
 
 
-@settings(max_examples=60, deadline=None)
+LISTS = Posterior(np.array([0, 2, 2, 3]), np.array([3, 1, 700], np.int32), np.array([0.25, 0.75, 1], np.float32))
+EXAMPLES = {
+    "matrix": np.arange(36, dtype=np.float32).reshape(12, 3),
+    "vector": np.arange(4.0),
+    "int32": 77,
+    "float": 0.25,
+    "tokens": ["one", "two"],
+    "int32-vector": np.array([1, -2, 3], np.int32),
+    "gselect": Selection(*LISTS[:2]),
+    "posterior": LISTS,
+}
+
+
+@pytest.mark.parametrize("kind", ["int32-vector", "gselect", "posterior", "vector", "int32", "float"])
+def test_every_truncation_of_a_binary_value_is_an_error(tmp_path, kind):
+    data = b"key " + write_payload(EXAMPLES[kind], kind, False)
+    for size in range(1, len(data)):
+        (tmp_path / "x.ark").write_bytes(data[:size])
+        with pytest.raises(VouchError, match="x.ark"):
+            list(read_table(f"ark:{tmp_path}/x.ark", kind))
+
+
+@pytest.mark.parametrize("kind", ["gselect", "posterior"])
+def test_truncations_of_a_text_of_lists(tmp_path, kind):
+    """Frames at the begin are whole posteriors, as in Kaldi; a selection must end its line."""
+    data = b"key " + write_payload(EXAMPLES[kind], kind, True)
+    for size in range(5, len(data)):
+        (tmp_path / "x.ark").write_bytes(data[:size])
+        if kind == "posterior" and data[:size].rstrip().endswith(b"]"):
+            [(_, found)] = read_table(f"ark:{tmp_path}/x.ark", kind)
+            frames = data[:size].count(b"]")
+            np.testing.assert_equal(found.offsets, LISTS.offsets[: frames + 1])
+            np.testing.assert_equal(found.indices, LISTS.indices[: LISTS.offsets[frames]])
+        else:
+            with pytest.raises(VouchError, match="x.ark"):
+                list(read_table(f"ark:{tmp_path}/x.ark", kind))
+
+
+@pytest.mark.parametrize("kind", values)
+def test_a_damaged_size_costs_no_memory(tmp_path, kind):
+    huge, header = b"\4\xff\xff\xff\x7f", {"matrix": b"FM ", "vector": b"FV "}.get(kind, b"")
+    for data in (header + huge * 3 + bytes(50), header + b"\4\1\0\0\0" + huge + bytes(50), b"CM2 " + huge * 4):
+        (tmp_path / "x.ark").write_bytes(b"key \0B" + data)
+        tracemalloc.start()
+        try:
+            with contextlib.suppress(VouchError):
+                list(read_table(f"ark:{tmp_path}/x.ark", kind))
+            assert tracemalloc.get_traced_memory()[1] < 40 << 20
+        finally:
+            tracemalloc.stop()
+
+
+@settings(max_examples=120, deadline=None)
 @given(st.data())
+@pytest.mark.filterwarnings("error")
 def test_damaged_archives_raise_only_vouch_errors(data):
-    matrix = np.arange(36, dtype=np.float32).reshape(12, 3)
-    whole = bytearray(b"key " + write_payload(matrix, "matrix", data.draw(st.booleans()), data.draw(st.integers(0, 7))))
+    kind = data.draw(st.sampled_from(sorted(EXAMPLES)))
+    method = data.draw(st.integers(0, 7)) if kind == "matrix" else 0
+    whole = bytearray(b"key " + write_payload(EXAMPLES[kind], kind, data.draw(st.booleans()), method))
     for _ in range(data.draw(st.integers(1, 4))):
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
     _only_vouch_errors(bytes(whole))

@@ -7,6 +7,7 @@ the last bit. Every step below therefore keeps Kaldi's mixture of single and dou
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -16,6 +17,7 @@ _FIXED = {TWO_BYTE_SIGNED: (-32768.0, 65535.0), ONE_BYTE_UNSIGNED: (0.0, 255.0),
 HEADER = struct.Struct("<ffii")
 LEVELS = {"CM2": (np.dtype("<u2"), 65535), "CM3": (np.dtype("u1"), 255)}
 _U16_STEP = np.float32(1.52590218966964e-05)
+_BLOCK = 1024  # rows coded together
 
 
 def compress(matrix: np.ndarray, method: int) -> bytes:
@@ -37,7 +39,15 @@ def compress(matrix: np.ndarray, method: int) -> bytes:
         return b"CM " + header + _compress_columns(matrix, low, width)
     kind = "CM2" if method in (TWO_BYTE_AUTO, TWO_BYTE_SIGNED) else "CM3"
     dtype, top = LEVELS[kind]
-    return kind.encode() + b" " + header + _quantise(matrix, low, width, top).astype(dtype).tobytes()
+    codes = np.empty(matrix.shape, dtype)
+    for block in _row_blocks(matrix):
+        codes[block] = _quantise(matrix[block], low, width, top)
+    return b"".join((kind.encode(), b" ", header, codes))
+
+
+def _row_blocks(matrix: np.ndarray) -> Iterator[slice]:
+    """Slices of some rows each: what is computed on the way to a code takes 20 times its space."""
+    return (slice(start, start + _BLOCK) for start in range(0, len(matrix), _BLOCK))
 
 
 def _limits(matrix: np.ndarray, method: int) -> tuple[np.float32, np.float32]:
@@ -60,18 +70,25 @@ def _quantise(values: np.ndarray, low: np.float32, width: np.float32, top: int) 
 
 def _compress_columns(matrix: np.ndarray, low: np.float32, width: np.float32) -> bytes:
     marks = _percentiles(matrix, low, width)
-    p0, p25, p75, p100 = _u16_to_float(marks.T, low, width)
+    codes = np.empty(matrix.shape, np.uint8)
+    for block in _row_blocks(matrix):
+        codes[block] = _column_codes(matrix[block], _u16_to_float(marks.T, low, width))
+    return marks.astype("<u2").tobytes() + codes.T.tobytes()
+
+
+def _column_codes(matrix: np.ndarray, marks: np.ndarray) -> np.ndarray:
+    """The code of each value, between the marks (4, columns)."""
+    p0, p25, p75, p100 = marks
     scaled = [
         (matrix - start) / (stop - start) * np.float32(steps)
         for start, stop, steps in ((p0, p25, 64), (p25, p75, 128), (p75, p100, 63))
     ]
     low_part, middle, high_part = (np.trunc(part.astype(np.float64) + 0.5) for part in scaled)
-    codes = np.where(
+    return np.where(
         matrix < p25,
         np.clip(low_part, 0, 64),
         np.where(matrix < p75, np.clip(64 + middle, 64, 192), np.clip(192 + high_part, 192, 255)),
     )
-    return marks.astype("<u2").tobytes() + codes.T.astype(np.uint8).tobytes()
 
 
 def _percentiles(matrix: np.ndarray, low: np.float32, width: np.float32) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Bytes of wav, flac and NIST sphere to samples. libsndfile decodes; what it lets pass silently is checked here.
+"""Bytes of wav, flac and NIST sphere to samples. libsndfile decodes all but 16-bit wav; what it passes is checked.
 
 libsndfile shortens a file that was cut off without a word, so the length that the header promises is read here first.
 """
@@ -10,18 +10,21 @@ import struct
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-import soundfile
 
 from vouch.io.payloads import PayloadError, read_exactly
 
 _PCM, _FLOAT, _ALAW, _MULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 _STREAMING = 0x7FFFF000  # programs that write to a pipe put 0 or a number from here on for the size they cannot know
 _CHUNK = 1 << 20
+_NO_LENGTH = "its header does not say how long it is"
 _DECODE = "decode it through a pipe, as in `ffmpeg -i FILE -f wav - |`"
 
 
 class Wave(NamedTuple):
-    """Audio: samples float32 (channels, samples) in the 16-bit range of +-32768, and the rate in Hz."""
+    """Audio: samples (channels, samples) in the 16-bit range of +-32768, and the rate in Hz.
+
+    Samples are float32, or, only where a reader was asked for them as stored, int16.
+    """
 
     samples: np.ndarray
     rate: int
@@ -30,9 +33,13 @@ class Wave(NamedTuple):
 def decode(stream: BinaryIO, in_archive: bool = False) -> Wave:
     """The wave at the stream's place; in an archive (in_archive) only wav is possible, and nothing after it is read.
 
+    The samples of 16-bit wav are int16, those of all else float32.
     Raises PayloadError, which says what is wrong, on anything but whole, finite, non-empty audio.
     """
-    magic = stream.read(4)
+    return _decode(stream.read(4), stream, in_archive)
+
+
+def _decode(magic: bytes, stream: BinaryIO, in_archive: bool) -> Wave:
     if not magic:
         raise PayloadError("it is empty; make it again")
     try:
@@ -46,7 +53,7 @@ def decode(stream: BinaryIO, in_archive: bool = False) -> Wave:
             wave = _decode_sphere(magic + stream.read())
         else:
             raise PayloadError(f"it is not wav, flac or NIST sphere; {_DECODE}")
-    except (soundfile.SoundFileError, ValueError, struct.error, OverflowError, MemoryError) as error:
+    except (ValueError, struct.error, OverflowError, MemoryError) as error:
         raise PayloadError(f"it cannot be decoded: {error}") from None
     if not wave.samples.shape[1]:
         raise PayloadError("it has no samples; leave it out")
@@ -56,11 +63,16 @@ def decode(stream: BinaryIO, in_archive: bool = False) -> Wave:
 
 
 def _sndfile(data: bytes) -> Wave:
-    with soundfile.SoundFile(io.BytesIO(data)) as file:
-        samples = file.read(dtype="float32", always_2d=True)
-        if file.frames != len(samples):
-            raise PayloadError(f"it was cut off: {file.frames} samples promised, {len(samples)} there; copy it again")
-        rate = file.samplerate
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            samples = file.read(dtype="float32", always_2d=True)
+            promised, rate = file.frames, file.samplerate
+    except soundfile.SoundFileError as error:
+        raise PayloadError(f"it cannot be decoded: {error}") from None
+    if promised != len(samples):
+        raise PayloadError(f"it was cut off: {promised} samples promised, {len(samples)} there; copy it again")
     samples *= np.float32(32768)
     return Wave(np.ascontiguousarray(samples.T), rate)
 
@@ -68,7 +80,16 @@ def _sndfile(data: bytes) -> Wave:
 # --- wav --------------------------------------------------------------------------------------------------------------
 
 
-def _decode_riff(stream: BinaryIO, in_archive: bool) -> Wave:
+class _RiffHeader(NamedTuple):
+    fmt: bytes
+    block: int  # bytes of a sample of all channels
+    size: int  # bytes of samples
+    open_ended: bool  # `size` is not known
+    to_the_end: bool  # the samples may go on to the end of the file
+
+
+def _riff_header(stream: BinaryIO) -> _RiffHeader:
+    """What stands between the magic word and the samples, where the stream is left."""
     riff_size, form = struct.unpack("<I4s", read_exactly(stream, 8))
     if form != b"WAVE":
         raise PayloadError(f"it is a RIFF file, but not wav; {_DECODE}")
@@ -82,15 +103,46 @@ def _decode_riff(stream: BinaryIO, in_archive: bool) -> Wave:
         header += len(content)
         if name == b"fmt ":
             fmt = content
-    block = _block_size(fmt)
     open_ended = size >= _STREAMING or (size == 0 and riff_size + 8 != header)
-    if open_ended and in_archive:
-        raise PayloadError("its header does not say how long it is, as an archive of waves needs")
-    data = stream.read() if open_ended or (size == 0 and not in_archive) else _promised(stream, size, block)
-    if len(data) % block:
+    return _RiffHeader(fmt, _block_size(fmt), size, open_ended, open_ended or size == 0)
+
+
+def _decode_riff(stream: BinaryIO, in_archive: bool) -> Wave:
+    header = _riff_header(stream)
+    if header.open_ended and in_archive:
+        raise PayloadError(f"{_NO_LENGTH}, as an archive of waves needs")
+    to_the_end = header.to_the_end and not in_archive
+    data = stream.read() if to_the_end else _promised(stream, header.size, header.block)
+    if len(data) % header.block:
         raise PayloadError("it was cut off within a sample; copy it again")
+    fmt = header.fmt
+    code, channels, rate, _, _, bits = struct.unpack("<HHIIHH", fmt[:16])
+    if code == _PCM and bits == 16:
+        samples = np.frombuffer(data, "<i2").reshape(-1, channels)
+        return Wave(np.ascontiguousarray(samples.T, dtype=np.int16), rate)
     head = struct.pack("<4sI4s4sI", b"RIFF", 20 + len(fmt) + len(data), b"WAVE", b"fmt ", len(fmt)) + fmt
     return _sndfile(b"".join((head, struct.pack("<4sI", b"data", len(data)), data)))
+
+
+def promised_length(stream: BinaryIO, in_archive: bool = False) -> tuple[int, int]:
+    """(samples, rate in Hz) that the header of the wave at the stream's place promises; flac and sphere are decoded.
+
+    In an archive the samples are passed over. Raises PayloadError as `decode` does, and on a wav header that does not
+    say how long it is.
+    """
+    magic = stream.read(4)
+    if magic != b"RIFF":
+        wave = _decode(magic, stream, in_archive)
+        return wave.samples.shape[1], wave.rate
+    try:
+        header = _riff_header(stream)
+    except struct.error as error:
+        raise PayloadError(f"it cannot be decoded: {error}") from None
+    if header.open_ended or not header.size:
+        raise PayloadError(f"{_NO_LENGTH}; --read-entire-file=true counts the samples")
+    if in_archive:
+        _promised(stream, header.size, header.block)
+    return header.size // header.block, struct.unpack("<I", header.fmt[4:8])[0]
 
 
 def _block_size(fmt: bytes) -> int:
@@ -106,15 +158,15 @@ def _block_size(fmt: bytes) -> int:
     return block
 
 
-def _promised(stream: BinaryIO, size: int, block: int) -> bytes:
-    parts, left = [], size
+def _promised(stream: BinaryIO, size: int, block: int) -> bytearray:
+    data, left = bytearray(), size
     while left and (part := stream.read(min(left, _CHUNK))):
-        parts.append(part)
+        data += part
         left -= len(part)
     if left:
         there = (size - left) // block
         raise PayloadError(f"it was cut off: {size // block} samples promised, {there} there; copy it again")
-    return b"".join(parts)
+    return data
 
 
 # --- flac and sphere --------------------------------------------------------------------------------------------------

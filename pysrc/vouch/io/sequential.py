@@ -6,10 +6,13 @@ Source of the forms and rules: Kaldi's util/kaldi-table and util/kaldi-holder.
 from __future__ import annotations
 
 import queue
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from typing import Any, BinaryIO
+
+import numpy as np
 
 from vouch.errors import VouchError
 from vouch.io.payloads import KINDS, PayloadError, read_payload
@@ -17,13 +20,15 @@ from vouch.io.specifiers import Range, ReadSpecifier, parse_range, parse_rspecif
 from vouch.io.streams import OpenFiles, is_pipe, open_input
 
 _LONGEST_KEY = 1 << 16
+_FLOAT_VECTOR = re.compile(rb"([!-~]+) \x00BFV \x04(....)", re.DOTALL)  # a plain key, the type, the number of values
 
 
 def read_table(rspecifier: str, kind: str = "matrix") -> Iterator[tuple[str, Any]]:
     """Every (key, value) of a table in its order.
 
     kind: "matrix" (frames, dims) and "vector" (dims,) are float32 arrays, or float64 where stored so; "int32" an int;
-    "float" a float; "tokens" a list of str. Binary, text and compressed values are told apart by themselves.
+    "float" a float; "tokens" a list of str; "int32-vector" an int32 array (n,); "gselect" and "posterior" a `Selection`
+    and a `Posterior` (vouch.io.ragged). Binary, text and compressed values are told apart by themselves.
     Raises VouchError naming file, key and reason; with the option `p`, entries that cannot be read are passed over.
     """
     check_kind(kind)
@@ -92,15 +97,27 @@ def load_payload(stream: BinaryIO, kind: str, where: str, part: Range | None = N
 
 
 def _read_ark(specifier: ReadSpecifier, kind: str) -> Iterator[tuple[str, Any]]:
-    return read_archive(specifier, lambda stream, where: load_payload(stream, kind, where))
+    ahead = buffered_vectors if kind == "vector" else None
+    return read_archive(specifier, lambda stream, where: load_payload(stream, kind, where), ahead)
 
 
-def read_archive(specifier: ReadSpecifier, read_value: Callable[[BinaryIO, str], Any]) -> Iterator[tuple[str, Any]]:
-    """Every (key, value) of an archive; read_value(stream, "FILE: key 'KEY'") reads one value, or raises VouchError."""
+def read_archive(
+    specifier: ReadSpecifier,
+    read_value: Callable[[BinaryIO, str], Any],
+    read_ahead: Callable[[BinaryIO], list[tuple[str, Any]]] | None = None,
+) -> Iterator[tuple[str, Any]]:
+    """Every (key, value) of an archive; read_value(stream, "FILE: key 'KEY'") reads one value, or raises VouchError.
+
+    read_ahead(stream) may read some entries at once, whenever an entry begins; it reads none that is not plain.
+    """
     name = specifier.rxfilename
     with open_input(name) as stream:
         last = ""
         while True:
+            if read_ahead is not None:
+                for key, value in read_ahead(stream):
+                    yield key, value
+                    last = key
             try:
                 key = _read_key(stream, name, last)
                 if key is None:
@@ -112,6 +129,24 @@ def read_archive(specifier: ReadSpecifier, read_value: Callable[[BinaryIO, str],
                 raise
             yield key, value
             last = key
+
+
+def buffered_vectors(stream: BinaryIO) -> list[tuple[str, np.ndarray]]:
+    """The binary float vectors with their keys that lie whole in the stream's buffer, read.
+
+    Ends before anything else (a text, a vector that the buffer has only a part of, damage), which is left to be read
+    one by one, and told of there.
+    """
+    ahead, begin = stream.peek(1), 0
+    found: list[tuple[str, np.ndarray]] = []
+    while head := _FLOAT_VECTOR.match(ahead, begin):
+        size = int.from_bytes(head[2], "little")
+        if head.end() + 4 * size > len(ahead):
+            break
+        found.append((head[1].decode(), np.frombuffer(ahead, "<f4", size, head.end()).astype(np.float32)))
+        begin = head.end() + 4 * size
+    stream.read(begin)
+    return found
 
 
 def _read_key(stream: BinaryIO, name: str, last: str) -> str | None:

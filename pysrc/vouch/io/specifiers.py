@@ -58,6 +58,12 @@ def _slice(ends: tuple[int, int] | None, size: int, over: int, what: str) -> sli
     return slice(first, min(last + 1, size))
 
 
+def is_table(name: str) -> bool:
+    """Is this the name of a table (`ark:…`, `scp,p:…`), else that of a file?"""
+    head, colon, _ = name.partition(":")
+    return bool(colon) and not {"ark", "scp"}.isdisjoint(head.split(","))
+
+
 def _split(specifier: str, role: str) -> tuple[list[str], str]:
     head, colon, name = specifier.partition(":")
     words = head.split(",")

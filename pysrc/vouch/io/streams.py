@@ -15,6 +15,8 @@ from typing import BinaryIO
 from vouch.errors import VouchError
 from vouch.io.specifiers import split_offset
 
+_BUFFER = 1 << 15  # bytes read at once of what is read in its order
+
 # Exit codes of a command whose reader had enough: SIGPIPE as seen by bash and by Popen.
 _READER_LEFT = (141, -13)
 
@@ -24,10 +26,10 @@ def is_pipe(name: str) -> bool:
     return name.endswith("|") or name.startswith("|")
 
 
-def open_file(path: str) -> BinaryIO:
-    """Open a file for reading; VouchError names it when it cannot be opened."""
+def open_file(path: str, buffer: int = -1) -> BinaryIO:
+    """Open a file for reading with a buffer of this size; VouchError names it when it cannot be opened."""
     try:
-        return open(path, "rb")
+        return open(path, "rb", buffer)
     except (OSError, ValueError) as error:
         raise VouchError(f"cannot read {path}: {_reason(error)}; check the name") from None
 
@@ -45,6 +47,8 @@ def open_input(rxfilename: str) -> Iterator[BinaryIO]:
     """
     name = rxfilename.strip()
     if name in ("-", ""):
+        if sys.stdin is None:
+            raise VouchError("standard input is closed; give a file, or a command that writes to it")
         stdin = sys.stdin.buffer
         yield stdin if hasattr(stdin, "peek") else io.BufferedReader(stdin)
     elif name.startswith("|"):
@@ -53,7 +57,7 @@ def open_input(rxfilename: str) -> Iterator[BinaryIO]:
         yield from _read_command(name[:-1].strip())
     else:
         path, offset = split_offset(name)
-        with open_file(path) as stream:
+        with open_file(path, _BUFFER) as stream:
             if offset:
                 seek(stream, offset, path)
             yield stream
@@ -71,9 +75,15 @@ def _bash(command: str) -> list[str]:
     return ["bash", "-o", "pipefail", "-c", command]
 
 
+def _flush_stdout() -> None:
+    """What was printed comes before what a command prints."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
 def _read_command(command: str) -> Iterator[BinaryIO]:
-    sys.stdout.flush()
-    process = subprocess.Popen(_bash(command), stdout=subprocess.PIPE)
+    _flush_stdout()
+    process = subprocess.Popen(_bash(command), _BUFFER, stdout=subprocess.PIPE)
     try:
         yield process.stdout
     except VouchError as error:  # most often the trace of the command's own failure: then say so
@@ -129,6 +139,8 @@ def open_output(wxfilename: str) -> Iterator[BinaryIO]:
     """
     name = wxfilename.strip()
     if name in ("-", ""):
+        if sys.stdout is None:
+            raise VouchError("standard output is closed; give a file, or a command that reads it")
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
     elif name.endswith("|"):
@@ -140,7 +152,7 @@ def open_output(wxfilename: str) -> Iterator[BinaryIO]:
 
 
 def _write_command(command: str) -> Iterator[BinaryIO]:
-    sys.stdout.flush()
+    _flush_stdout()
     process = subprocess.Popen(_bash(command), stdin=subprocess.PIPE)
     try:
         yield process.stdin

@@ -105,13 +105,13 @@ class _ScpTable(RandomAccessTable):
         self._files.close()
 
 
-class _ArkTable(RandomAccessTable):
+class ArchiveTable(RandomAccessTable):
     """An archive, read as far as needed. `s`: stop at a larger key; `s,cs`: keep only the current value; `o`: forget
     a value once it was given."""
 
-    def __init__(self, rspecifier: str, kind: str) -> None:
+    def __init__(self, rspecifier: str, kind: str, pairs: Iterator[tuple[str, Any]] | None = None) -> None:
         super().__init__(rspecifier, kind)
-        self._pairs = read_table(rspecifier, kind)
+        self._pairs = read_table(rspecifier, kind) if pairs is None else pairs
         self._loaded: dict[str, Any] = {}
         self._last = ""
         self._asked = b""
@@ -164,7 +164,7 @@ def _order(key: str) -> bytes:
 def open_table(rspecifier: str, kind: str = "matrix") -> RandomAccessTable:
     """Open a table for access by key; kinds as in `read_table`. Raises VouchError on a duplicate key."""
     check_kind(kind)
-    return (_ScpTable if parse_rspecifier(rspecifier).is_scp else _ArkTable)(rspecifier, kind)
+    return (_ScpTable if parse_rspecifier(rspecifier).is_scp else ArchiveTable)(rspecifier, kind)
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
@@ -206,11 +206,12 @@ class TableWriter:
         if not key or key.split() != [key]:
             raise VouchError(f"{self._name}: the key '{key}' is empty or has white space in it; rename it")
         try:
-            payload = write_payload(value, self._kind, self._text, self._method)
+            payload = self._encode(value)
         except (ValueError, TypeError) as error:
             raise VouchError(f"{self._name}: key '{key}': cannot write this {self._kind}: {error}") from None
         head = key.encode() + b" "
-        self._ark.write(head + payload)
+        self._ark.write(head)
+        self._ark.write(payload)
         if self._scp is not None:
             self._scp.write(f"{key} {self._specifier.ark}:{self._offset + len(head)}\n".encode())
         self._offset += len(head) + len(payload)
@@ -218,6 +219,9 @@ class TableWriter:
             self._ark.flush()
             if self._scp is not None:
                 self._scp.flush()
+
+    def _encode(self, value: Any) -> bytes:
+        return write_payload(value, self._kind, self._text, self._method)
 
 
 # --- single values ----------------------------------------------------------------------------------------------------
