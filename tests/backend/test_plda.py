@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from vouch.backend.pairs import dot_products_of_pairs
+from vouch.backend.pairs import distinct, dot_products_of_pairs
 from vouch.backend.plda import Plda
 from vouch.backend.plda_training import PldaEstimator, train_plda
 from vouch.backend.statistics import Moments, SpeakerStatistics
@@ -248,3 +248,33 @@ def test_kaldi_scores(golden, name, plda_name, normalize, simple, counted):
     trials = [line.split() for line in (folder / "trials").read_text().splitlines()]
     scores = np.array([matrix[models[model], tests[test]] for model, test, _ in trials])
     assert np.abs(scores - np.load(folder / "scores.npz")[name]).max() < 2e-4
+
+
+def test_condensed_statistics_train_as_those_of_all_speakers():
+    """One EM step by Kaldi's formulas, speaker by speaker; 40 speakers of count 3 for 6 dimensions, 2 of count 5."""
+    generator = np.random.default_rng(5)
+    counts = np.array([3] * 40 + [5] * 2 + [1] * 7)
+    generator.shuffle(counts)
+    speakers = np.repeat(np.arange(len(counts)), counts)
+    vectors = generator.normal(size=(len(counts), 6))[speakers] + generator.normal(size=(len(speakers), 6))
+    estimator = PldaEstimator(SpeakerStatistics.of(vectors, speakers.tolist()))
+    estimator.step()
+    centre = np.mean([vectors[speakers == s].mean(axis=0) for s in range(len(counts))], axis=0)
+    between, within = np.zeros((6, 6)), np.zeros((6, 6))
+    for speaker, count in enumerate(counts):
+        own = vectors[speakers == speaker] - centre
+        variance = np.linalg.inv(np.eye(6) + count * np.eye(6))  # both covariances begin as unit matrices
+        mean = variance @ (count * own.mean(axis=0))
+        between += np.outer(mean, mean) + variance
+        within += (own - mean).T @ (own - mean) + count * variance
+    plda = estimator.plda()
+    inverse = np.linalg.inv(plda.transform)
+    np.testing.assert_allclose(inverse @ inverse.T, within / counts.sum(), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(inverse * plda.psi @ inverse.T, between / len(counts), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [20, 5000])
+def test_distinct_numbers_and_their_places(size):
+    numbers = np.random.default_rng(size).integers(0, 20, 300)
+    for got, wanted in zip(distinct(numbers, size), np.unique(numbers, return_inverse=True), strict=True):
+        assert np.array_equal(got, wanted)

@@ -144,13 +144,13 @@ def test_channels_and_rates_that_are_asked_for(tmp_path: Path) -> None:
 
 
 def test_segments_min_duration_and_empty_features(wavs: Path, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
-    (tmp_path / "segments").write_text("a utt1 0.0 0.5\nb utt1 0.5 0.56\nc utt2 1.0 -1\n")
-    options = [f"--segments={tmp_path}/segments", "--dither=0", "--frame-length=64"]
+    (tmp_path / "segments").write_text("a utt1 0.0 0.5\nb utt1 0.5 0.62\nc utt2 1.0 -1\n")
+    options = [f"--segments={tmp_path}/segments", "--dither=0", "--frame-length=150"]
     assert mfcc(wavs, tmp_path / "out", *options) == 0
     shapes = {key: matrix.shape for key, matrix in read_table(f"ark:{tmp_path}/out")}
-    assert shapes == {"a": (44, 13), "b": (0, 0), "c": (94, 13)}
+    assert shapes == {"a": (36, 13), "b": (0, 0), "c": (86, 13)}
     assert "b is too short for one frame" in capfd.readouterr().err
-    assert mfcc(wavs, tmp_path / "out", *options, "--min-duration=0.1") == 0
+    assert mfcc(wavs, tmp_path / "out", *options, "--min-duration=0.13") == 0
     assert [key for key, _ in read_table(f"ark:{tmp_path}/out")] == ["a", "c"]
 
 
@@ -196,7 +196,7 @@ def test_selection_leaves_out_what_does_not_fit(tmp_path: Path, capfd: pytest.Ca
     assert key == "good" and np.array_equal(selected, matrix[1:3])
     said = capfd.readouterr().err
     assert "4 frames of features but 5" in said and "no_vad" in said and "no frame of quiet" in said
-    assert "1 utterances; 3 had errors" in said
+    assert "1 utterances, 3 had errors" in said
 
 
 def test_cmvn_warns_of_floored_variances(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
@@ -229,3 +229,40 @@ def test_feat_to_len_in_both_forms(tmp_path: Path, capfd: pytest.CaptureFixture)
     assert capfd.readouterr().out == "27\n"
     assert main(["feat-to-len", table, f"ark,t:{tmp_path}/len"]) == 0
     assert (tmp_path / "len").read_text().split() == ["a", "20", "b", "7"]
+
+
+def test_a_warp_factor_for_each_utterance_or_speaker(wavs: Path, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    def features(name: str, *options: str) -> dict[str, np.ndarray]:
+        assert mfcc(wavs, tmp_path / name, "--dither=0", *options) == 0
+        return dict(read_table(f"ark:{tmp_path}/{name}"))
+
+    plain, warped = features("plain"), features("warped", "--vtln-warp=0.9", "--vtln-low=120", "--vtln-high=-400")
+    assert not np.allclose(plain["utt1"], warped["utt1"], atol=0.1)
+    (tmp_path / "warps").write_text("utt1 0.9\nutt2 1.0\n")
+    knots = ["--vtln-low=120", "--vtln-high=-400"]
+    mapped = features("mapped", *knots, f"--vtln-map=ark:{tmp_path}/warps")
+    assert list(mapped) == ["utt1", "utt2"]
+    assert np.array_equal(mapped["utt1"], warped["utt1"]) and np.array_equal(mapped["utt2"], plain["utt2"])
+    assert "--vtln-map for utterance 'utt0'" in capfd.readouterr().err
+    (tmp_path / "speakers").write_text("A 0.9\nB 1.0\n")
+    (tmp_path / "utt2spk").write_text("utt0 B\nutt1 A\nutt2 B\n")
+    by_speaker = [f"--vtln-map=ark:{tmp_path}/speakers", f"--utt2spk=ark:{tmp_path}/utt2spk"]
+    mapped = features("by_speaker", *knots, *by_speaker)
+    assert np.array_equal(mapped["utt1"], warped["utt1"]) and np.array_equal(mapped["utt0"], plain["utt0"])
+    assert mfcc(wavs, tmp_path / "out", by_speaker[1]) == 1
+    assert "give --vtln-map" in capfd.readouterr().err
+    (tmp_path / "utt2spk").write_text("utt0 B\n")
+    assert mfcc(wavs, tmp_path / "out", *by_speaker) == 1
+    assert "no entry for 'utt1'" in capfd.readouterr().err
+    assert mfcc(wavs, tmp_path / "out", "--vtln-warp=0.9", "--vtln-low=10") == 1
+    assert "--vtln-low" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_mel_filters_can_be_shown(wavs: Path, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    assert mfcc(wavs, tmp_path / "out", "--debug-mel", "--num-mel-bins=13") == 0
+    lines = re.findall(r"LOG bin (\d+), offset = (\d+), vec = \[ ([\d. e-]+) \]", capfd.readouterr().err)
+    assert [int(number) for number, _, _ in lines] == list(range(13))
+    offsets = [int(offset) for _, offset, _ in lines]
+    assert offsets == sorted(offsets) and offsets[0] == 1
+    assert all(0 < float(weight) <= 1 for _, _, weights in lines for weight in weights.split())

@@ -257,7 +257,7 @@ def test_a_file_that_is_no_model_is_named(small, capsys):
 
 
 def test_scores_over_many_chunks_keep_the_order_of_the_trials(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("vouch.cli.scoring._CHUNK", 97)
+    monkeypatch.setattr("vouch.io.trials._BLOCK", 97)
     generator = np.random.default_rng(0)
     models, tests = generator.normal(size=(30, 4)).astype("f4"), generator.normal(size=(50, 4)).astype("f4")
     write_vectors(tmp_path / "m.ark", range(30), models)

@@ -18,17 +18,29 @@ def dot_products_of_pairs(left: np.ndarray, right: np.ndarray, rows: np.ndarray,
     """
     scores = np.empty(len(rows), dtype=np.result_type(left, right))
     order = np.argsort(rows, kind="stable")
-    models, starts = np.unique(rows[order], return_index=True)
-    bounds = np.append(starts[::_MODELS], len(rows))
-    for first, begin, end in zip(range(0, len(models), _MODELS), bounds[:-1], bounds[1:], strict=True):
-        chosen = order[begin:end]
+    models, rows = distinct(rows, len(left))
+    for first in range(0, len(models), _MODELS):
         block = models[first : first + _MODELS]
-        tests, where = np.unique(cols[chosen], return_inverse=True)
+        begin, end = np.searchsorted(rows, [first, first + len(block)], sorter=order)
+        chosen = order[begin:end]
+        tests, where = distinct(cols[chosen], len(right))
         if len(block) * len(tests) <= _DENSITY * len(chosen):
-            products = left[block] @ right[tests].T
-            scores[chosen] = products[np.searchsorted(block, rows[chosen]), where]
+            scores[chosen] = (left[block] @ right[tests].T)[rows[chosen] - first, where]
         else:
             for start in range(0, len(chosen), _PAIRS):
                 some = chosen[start : start + _PAIRS]
-                scores[some] = np.einsum("ij,ij->i", left[rows[some]], right[cols[some]])
+                scores[some] = np.einsum("ij,ij->i", left[models[rows[some]]], right[cols[some]])
     return scores
+
+
+def distinct(numbers: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """(the distinct `numbers`, in order; the place of each of `numbers` `(n,)` among them), for numbers under `size`.
+
+    As np.unique gives them, but without sorting unless the numbers are few for their size.
+    """
+    if size > 8 * len(numbers):
+        return np.unique(numbers, return_inverse=True)
+    used = np.zeros(size, dtype=bool)
+    used[numbers] = True
+    places = np.cumsum(used) - 1
+    return np.flatnonzero(used), places[numbers]

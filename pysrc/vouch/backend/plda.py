@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import eigh
 
 from vouch.backend.statistics import Moments
 from vouch.errors import VouchError
@@ -18,13 +17,15 @@ def diagonalise(between: np.ndarray, within: np.ndarray) -> tuple[np.ndarray, np
     Raises VouchError when `within` is singular.
     """
     try:
-        psi, vectors = eigh((between + between.T) / 2, (within + within.T) / 2)
-    except (np.linalg.LinAlgError, ValueError) as error:
+        root = np.linalg.inv(np.linalg.cholesky((within + within.T) / 2))
+        whitened = root @ between @ root.T
+        psi, axes = np.linalg.eigh((whitened + whitened.T) / 2)
+    except np.linalg.LinAlgError as error:
         raise VouchError(
             "the within-speaker covariance is singular: give PLDA more speakers with several utterances, or "
             f"reduce the dimension with LDA first ({error})"
         ) from None
-    return vectors[:, ::-1].T, np.maximum(psi[::-1], 0.0)
+    return axes.T[::-1] @ root, np.maximum(psi[::-1], 0.0)
 
 
 @dataclass(frozen=True)

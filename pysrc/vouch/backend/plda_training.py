@@ -10,7 +10,7 @@ from vouch.backend.plda import Plda, diagonalise
 from vouch.backend.statistics import SpeakerStatistics
 from vouch.errors import VouchError
 
-_BLOCK = 8192  # speakers handled at once, to bound the memory
+_BLOCK = 8192  # rows handled at once, to bound the memory
 
 
 class PldaEstimator:
@@ -36,41 +36,46 @@ class PldaEstimator:
         self.mean = statistics.moments.origin + means.mean(axis=0)
         self.transform = np.eye(statistics.dim)
         self.psi = np.ones(statistics.dim)
-        self._offsets = means - means.mean(axis=0)
-        self._counts = statistics.counts
         self._within_scatter = statistics.within_scatter
+        self._sizes, self._speakers = np.unique(statistics.counts, return_counts=True)
+        self._offsets, self._counts = _condensed(means - means.mean(axis=0), statistics.counts)
 
     def step(self) -> None:
         """One EM iteration. Raises VouchError when the within-speaker covariance becomes singular."""
         within = self.transform @ self._within_scatter @ self.transform.T
         between = np.zeros_like(within)
         for counts, offsets in self._blocks():
-            precision = counts * self.psi + 1
-            speaker = offsets * (counts * self.psi / precision)  # posterior mean of the speaker variable
+            speaker = offsets * (counts * self.psi / (counts * self.psi + 1))  # posterior means of speaker variables
             rest = np.sqrt(counts) * (offsets - speaker)
-            variance = self.psi / precision  # its posterior variance
-            between += speaker.T @ speaker + np.diag(variance.sum(axis=0))
-            within += rest.T @ rest + np.diag((counts * variance).sum(axis=0))
-        rotation, self.psi = diagonalise(between / len(self._counts), within / self._counts.sum())
+            between += speaker.T @ speaker
+            within += rest.T @ rest
+        sizes, speakers = self._sizes[:, None], self._speakers[:, None]
+        variance = self.psi / (sizes * self.psi + 1)  # posterior variances of speaker variables
+        between += np.diag((speakers * variance).sum(axis=0))
+        within += np.diag((speakers * sizes * variance).sum(axis=0))
+        rotation, self.psi = diagonalise(between / self._speakers.sum(), within / self._utterances)
         self.transform = rotation @ self.transform
 
     def objective(self) -> float:
         """Log likelihood of the vectors per utterance, in nats, under the present model."""
-        dims, utterances = len(self.mean), self._counts.sum()
-        log_det = np.linalg.slogdet(self.transform)[1]
-        total = utterances * log_det - 0.5 * utterances * dims * np.log(2 * np.pi)
+        total = self._utterances * np.linalg.slogdet(self.transform)[1]
+        total -= 0.5 * self._utterances * len(self.mean) * np.log(2 * np.pi)
         total -= 0.5 * np.einsum("ij,jk,ik->", self.transform, self._within_scatter, self.transform)
         for counts, offsets in self._blocks():
-            variance = self.psi + 1 / counts
-            total -= 0.5 * np.sum(np.log(variance * counts) + offsets**2 / variance)
-        return float(total / utterances)
+            total -= 0.5 * np.sum(offsets**2 / (self.psi + 1 / counts))
+        log_variances = np.log(self._sizes[:, None] * self.psi + 1).sum(axis=1)
+        return float((total - 0.5 * self._speakers @ log_variances) / self._utterances)
+
+    @property
+    def _utterances(self) -> float:
+        return float(self._sizes @ self._speakers)
 
     def plda(self) -> Plda:
         """The present model."""
         return Plda(self.mean, self.transform, self.psi)
 
     def _blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """(counts `(speakers, 1)`, transformed speaker means `(speakers, dims)`) of a block of speakers."""
+        """(counts `(rows, 1)`, transformed offsets `(rows, dims)`) of a block of rows."""
         for start in range(0, len(self._counts), _BLOCK):
             block = slice(start, start + _BLOCK)
             yield self._counts[block, None], self._offsets[block] @ self.transform.T
@@ -82,3 +87,16 @@ def train_plda(vectors: np.ndarray, speakers: Sequence[Hashable], iterations: in
     for _ in range(iterations):
         estimator.step()
     return estimator.plda()
+
+
+def _condensed(offsets: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fewer rows `(rows, dims)` that stand for the speakers' offsets `(speakers, dims)`, and their counts `(rows,)`.
+
+    EM needs the offsets of the speakers of one count only in sums of outer products. Where these speakers are more than
+    the dimensions, the triangular factor R of their offsets has the same sum, R'R, in `dims` rows.
+    """
+    order = np.argsort(counts, kind="stable")
+    sizes, starts = np.unique(counts[order], return_index=True)
+    groups = np.split(offsets[order], starts[1:])
+    groups = [np.linalg.qr(group, mode="r") if len(group) > group.shape[1] else group for group in groups]
+    return np.concatenate(groups), np.repeat(sizes, [len(group) for group in groups])

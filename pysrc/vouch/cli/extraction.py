@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 from types import SimpleNamespace
@@ -45,6 +44,12 @@ def feature_options(tool: str, what: str, use_energy: bool) -> ToolOptions:
     parser.add("num-mel-bins", 23, "number of mel filters")
     parser.add("low-freq", 20.0, "lower end of the filters, Hz", single=True)
     parser.add("high-freq", 0.0, "upper end of the filters, Hz; 0 or less counts from half the rate", single=True)
+    parser.add("vtln-low", 100.0, "lower knot of the warping of frequencies, Hz", single=True)
+    parser.add("vtln-high", -500.0, "its upper knot, Hz; below 0 counts from half the rate", single=True)
+    parser.add("vtln-warp", 1.0, "warp factor of all utterances; not with --vtln-map", single=True)
+    parser.add("vtln-map", "", "table of the warp factor of each utterance, or with --utt2spk of each speaker")
+    parser.add("utt2spk", "", "table of the speaker of each utterance, for --vtln-map")
+    parser.add("debug-mel", False, "log the mel filters: the first bin of the spectrum under each, and its weights")
     parser.add("use-energy", use_energy, "have the log energy as first column")
     parser.add("energy-floor", 0.0, "floor of the energy (not its logarithm); 0 for none", single=True)
     parser.add("raw-energy", True, "take the energy before pre-emphasis and window")
@@ -75,11 +80,11 @@ def shared_options(options: SimpleNamespace) -> dict[str, object]:
 
 def checked_device(device: str) -> str:
     """The device, ready to use. Raises VouchError where there is no GPU."""
-    import torch
+    if device == "cuda":
+        import torch
 
-    torch.set_num_threads(1)  # a job is a process: their number is the user's --nj
-    if device == "cuda" and not torch.cuda.is_available():
-        raise VouchError("--device=cuda, but torch sees no GPU; use --device=cpu")
+        if not torch.cuda.is_available():
+            raise VouchError("--device=cuda, but torch sees no GPU; use --device=cpu")
     return device
 
 
@@ -87,20 +92,27 @@ def extract(extractor: FeatureExtractor, options: SimpleNamespace, wav_rspecifie
     """Write the features of all readable utterances; VouchError when there is none."""
     from vouch.io.tables import TableWriter
 
+    if options.debug_mel:
+        _log_filters(extractor.mel_filters(options.vtln_warp))
     source = _Utterances(options, wav_rspecifier)
     done = 0
     with ExitStack() as stack:
+        warps = stack.enter_context(_Warps(options))
         lengths = side_writer(stack, options.write_num_frames, "int32")
         durations = side_writer(stack, options.write_utt2dur, "float")
         # Closed first, so that the others are not left beside features that could not be written.
         feats = stack.enter_context(TableWriter(feats_wspecifier, compression_method=options.compression_method))
-        for utterance, features in extractor.stream(source):
+        for utterance, samples, duration in source:
+            warp = warps.of(utterance)
+            if warp is None:
+                warn(f"left out: no entry of --vtln-map for utterance '{utterance}' or its speaker")
+                continue
+            features = extractor(samples, utterance, warp)
             if not len(features):
                 warn(f"{utterance} is too short for one frame; its features are empty")
             elif options.subtract_mean:
                 features -= features.mean(axis=0)
             feats.write(utterance, features)
-            duration = source.durations.popleft()
             if lengths:
                 lengths.write(utterance, len(features))
             if durations:
@@ -111,6 +123,49 @@ def extract(extractor: FeatureExtractor, options: SimpleNamespace, wav_rspecifie
     log(f"Done {done} out of {source.seen} utterances, failed {source.seen - done}")
 
 
+def _log_filters(weights: np.ndarray) -> None:
+    """The bins of the spectrum under each filter of `weights` (bins, filters), as Kaldi's --debug-mel shows them."""
+    for number, column in enumerate(weights.T):
+        used = column.nonzero()[0]
+        values = " ".join(f"{weight:.6g}" for weight in column[used[0] : used[-1] + 1])
+        log(f"bin {number}, offset = {used[0]}, vec = [ {values} ]")
+
+
+class _Warps:
+    """The VTLN warp factor of each utterance: of --vtln-map, by way of --utt2spk where it is given, or --vtln-warp."""
+
+    def __init__(self, options: SimpleNamespace) -> None:
+        if options.utt2spk and not options.vtln_map:
+            raise VouchError("--utt2spk says whose warp factor an utterance has; give --vtln-map with it")
+        self._options, self._stack = options, ExitStack()
+        self._map = self._speakers = None
+
+    def __enter__(self) -> _Warps:
+        from vouch.io.tables import open_table
+
+        with self._stack as stack:
+            if self._options.vtln_map:
+                self._map = stack.enter_context(open_table(self._options.vtln_map, "float"))
+            if self._options.utt2spk:
+                self._speakers = stack.enter_context(open_table(self._options.utt2spk, "tokens"))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> bool | None:
+        return self._stack.__exit__(*error)
+
+    def of(self, utterance: str) -> float | None:
+        """The factor, None where the map has none. Raises VouchError on an utterance without a speaker."""
+        if self._map is None:
+            return self._options.vtln_warp
+        owner = utterance if self._speakers is None else self._speakers[utterance][0]
+        if owner not in self._map:
+            return None
+        import numpy as np
+
+        return float(np.float32(self._map[owner]))  # Kaldi keeps it in single precision
+
+
 def side_writer(stack: ExitStack, wspecifier: str, kind: str) -> TableWriter | None:
     """A writer that ends with the stack; None for an empty wspecifier."""
     from vouch.io.tables import TableWriter
@@ -119,14 +174,13 @@ def side_writer(stack: ExitStack, wspecifier: str, kind: str) -> TableWriter | N
 
 
 class _Utterances:
-    """Iterates over (utterance, samples (n,)) at the wanted rate; counts them and keeps their durations in order."""
+    """Iterates over (utterance, samples (n,) at the wanted rate, duration in seconds) and counts them."""
 
     def __init__(self, options: SimpleNamespace, wav_rspecifier: str) -> None:
         self._options, self._rspecifier = options, wav_rspecifier
         self.seen = 0
-        self.durations: deque[float] = deque()
 
-    def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
+    def __iter__(self) -> Iterator[tuple[str, np.ndarray, float]]:
         from vouch.cli.wave_commands import in_process_commands
         from vouch.io.audio import read_waves
 
@@ -137,6 +191,7 @@ class _Utterances:
             allow_pipes=options.allow_pipes,
             commands=in_process_commands(options.allow_pipes),
             on_skip=self._skip,
+            as_stored=True,
         )
         for utterance, wave in waves:
             duration = wave.samples.shape[1] / wave.rate
@@ -148,8 +203,7 @@ class _Utterances:
                 continue
             samples = self._at_rate(utterance, samples, wave.rate)
             self.seen += 1
-            self.durations.append(duration)
-            yield utterance, samples
+            yield utterance, samples, duration
 
     def _skip(self, message: str) -> None:
         warn(f"left out: {message}")
@@ -167,8 +221,6 @@ class _Utterances:
         return wave.samples[wanted]
 
     def _at_rate(self, utterance: str, samples: np.ndarray, rate: int) -> np.ndarray:
-        from vouch.signal.resample import resample_waveform
-
         options, wanted = self._options, self._options.sample_frequency
         if rate == wanted:
             return samples
@@ -178,7 +230,9 @@ class _Utterances:
                 f"utterance '{utterance}' has {rate} Hz, but --sample-frequency={wanted:g}: take a configuration "
                 f"for {rate} Hz (run.sh: --conf; conf/small is for 16000), or put --allow-{remedy}=true into this one"
             )
-        return resample_waveform(samples, rate, int(wanted))
+        from vouch.signal.resample import resample_waveform
+
+        return resample_waveform(samples.astype("float32"), rate, int(wanted))
 
 
 def _permissive(rspecifier: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from vouch.cli.extraction import checked_device, extract, feature_options, shared_options, side_writer
 from vouch.cli.log import log, warn
 from vouch.cli.options import ToolOptions
+from vouch.cli.threads import default_to_one_thread
 from vouch.errors import VouchError
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def compute_mfcc_feats(argv: list[str]) -> None:
     parser.add("num-ceps", 13, "number of cepstra, C0 included")
     parser.add("cepstral-lifter", 22.0, "scaling of the cepstra; 0 for none", single=True)
     options, (wav_rspecifier, feats_wspecifier) = parser.parse(argv)
+    default_to_one_thread()
     from vouch.signal.features import Mfcc, MfccOptions
 
     mfcc = MfccOptions(**shared_options(options), num_ceps=options.num_ceps, cepstral_lifter=options.cepstral_lifter)
@@ -33,6 +35,7 @@ def compute_fbank_feats(argv: list[str]) -> None:
     parser.add("use-log-fbank", True, "write the logarithm of the mel energies")
     parser.add("use-power", True, "filter the power spectrum, else the magnitude")
     options, (wav_rspecifier, feats_wspecifier) = parser.parse(argv)
+    default_to_one_thread()
     from vouch.signal.features import Fbank, FbankOptions
 
     fbank = FbankOptions(**shared_options(options), use_log_fbank=options.use_log_fbank, use_power=options.use_power)
@@ -79,8 +82,11 @@ def compute_vad(argv: list[str]) -> None:
             if count or not options.omit_unvoiced_utts:
                 writer.write(utterance, voiced)
         _require(done, f"no utterance of {feats_rspecifier} has a voiced frame; look at --vad-energy-threshold")
-    log(f"Done {done} utterances; {empty} were empty, {unvoiced} completely unvoiced")
-    log(f"Proportion of voiced frames {voiced_frames / frames:.6g} over {frames} frames")
+    log(
+        f"Applied energy based voice activity detection; processed {done} utterances successfully; {empty} had empty "
+        f"features, and {unvoiced} were completely unvoiced."
+    )
+    log(f"Proportion of voiced frames was {voiced_frames / frames:.6g} over {frames} frames.")
 
 
 def apply_cmvn_sliding(argv: list[str]) -> None:
@@ -113,7 +119,8 @@ def apply_cmvn_sliding(argv: list[str]) -> None:
             writer.write(utterance, result.features)
             done += 1
         _require(done, f"no utterance of {feats_rspecifier} has features")
-    log(f"Normalised {done} utterances; {empty} were empty")
+    what = "mean and variance" if options.norm_vars else "mean"
+    log(f"Applied sliding-window cepstral {what} normalization to {done} utterances, {empty} had errors.")
 
 
 def _warn_floored(utterance: str, floored: np.ndarray, most: int) -> None:
@@ -156,7 +163,7 @@ def select_voiced_frames(argv: list[str]) -> None:
             writer.write(utterance, selected)
             done += 1
         _require(done, f"no utterance of {feats_rspecifier} has voiced frames in {vad_rspecifier}")
-    log(f"Selected the voiced frames of {done} utterances; {failed} had errors")
+    log(f"Done selecting voiced frames; processed {done} utterances, {failed} had errors.")
 
 
 def copy_feats(argv: list[str]) -> None:
@@ -172,12 +179,15 @@ def copy_feats(argv: list[str]) -> None:
     parser.add("compression-method", 1, "1 to 7, Kaldi's; 3 is two bytes a value, row by row")
     parser.add("write-num-frames", "", "wspecifier for numbers of frames, e.g. ark,t:utt2num_frames")
     options, (source, target) = parser.parse(argv)
+    import numpy as np
+
+    from vouch.io.specifiers import is_table
     from vouch.io.tables import TableWriter, read_matrix, read_table, write_matrix
 
-    if not _is_table(source):
+    if not is_table(source):
         if options.compress or options.write_num_frames:
             raise VouchError(f"--compress and --write-num-frames want tables; write ark:{source} or scp:{source}")
-        write_matrix(target, read_matrix(source), options.binary)
+        write_matrix(target, read_matrix(source).astype(np.float32), options.binary)
         log(f"Copied features from {source} to {target}")
         return
     done = 0
@@ -186,12 +196,12 @@ def copy_feats(argv: list[str]) -> None:
         writer = stack.enter_context(TableWriter(target, compression_method=method))
         lengths = side_writer(stack, options.write_num_frames, "int32")
         for key, features in read_table(source):
-            writer.write(key, features)
+            writer.write(key, features.astype(np.float32, copy=False))
             if lengths:
                 lengths.write(key, len(features))
             done += 1
         _require(done, f"{source} has no matrices")
-    log(f"Copied {done} feature matrices")
+    log(f"Copied {done} feature matrices.")
 
 
 def feat_to_len(argv: list[str]) -> None:
@@ -212,11 +222,6 @@ def feat_to_len(argv: list[str]) -> None:
     with TableWriter(args[1], "int32") as writer:
         for key, length in lengths:
             writer.write(key, length)
-
-
-def _is_table(name: str) -> bool:
-    head, colon, _ = name.partition(":")
-    return bool(colon) and not {"ark", "scp"}.isdisjoint(head.split(","))
 
 
 def _nonempty(rspecifier: str) -> Iterator[tuple[str, np.ndarray | None]]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from vouch.cli.log import log, warn
 from vouch.cli.options import ToolOptions
+from vouch.cli.threads import default_to_one_thread
 from vouch.errors import VouchError
 
 if TYPE_CHECKING:
@@ -26,11 +27,14 @@ def _gather(rspecifier: str, speaker_of: dict[str, str]) -> tuple[SpeakerStatist
 
     statistics, used, others = SpeakerStatistics(), set(), 0
     for keys, vectors in read_vector_blocks(rspecifier):
-        rows = [row for row, key in enumerate(keys) if key in speaker_of]
-        others += len(keys) - len(rows)
-        if rows:
-            statistics.add(vectors[rows], [speaker_of[keys[row]] for row in rows])
-            used.update(keys[row] for row in rows)
+        speakers = list(map(speaker_of.get, keys))
+        if None in speakers:
+            rows = [row for row, speaker in enumerate(speakers) if speaker is not None]
+            others += len(keys) - len(rows)
+            keys, speakers, vectors = [keys[row] for row in rows], [speakers[row] for row in rows], vectors[rows]
+        if keys:
+            statistics.add(vectors, speakers)
+            used.update(keys)
     return statistics, used, others
 
 
@@ -55,6 +59,7 @@ def ivector_compute_lda(argv: list[str]) -> None:
     )
     options.add("binary", True, "write the matrix in binary")
     opt, (vectors, utt2spk, lda_out) = options.parse(argv)
+    default_to_one_thread()
 
     import numpy as np
 
@@ -101,6 +106,7 @@ def ivector_compute_plda(argv: list[str]) -> None:
     options.add("num-em-iters", 10, "number of EM iterations")
     options.add("binary", True, "write the model in binary")
     opt, (spk2utt, vectors, plda_out) = options.parse(argv)
+    default_to_one_thread()
 
     from vouch.backend.plda_training import PldaEstimator
     from vouch.cli.vector_blocks import MissingKeys
@@ -170,6 +176,7 @@ def ivector_copy_plda(argv: list[str]) -> None:
     )
     options.add("binary", True, "write the model in binary")
     opt, (plda_in, plda_out) = options.parse(argv)
+    default_to_one_thread()
 
     plda = read_model(plda_in)
     if opt.smoothing:
@@ -193,6 +200,7 @@ def ivector_adapt_plda(argv: list[str]) -> None:
     options.add("within-covar-scale", 0.3, "part of the excess that is within-speaker covariance", single=True)
     options.add("between-covar-scale", 0.7, "part of the excess that is between-speaker covariance", single=True)
     opt, (plda_in, vectors, plda_out) = options.parse(argv)
+    default_to_one_thread()
 
     from vouch.backend.statistics import Moments
     from vouch.cli.vector_blocks import read_vector_blocks

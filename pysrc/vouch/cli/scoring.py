@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Callable
-from itertools import islice
+from itertools import compress, repeat
 from typing import TYPE_CHECKING
 
 from vouch.cli.log import log
 from vouch.cli.options import ToolOptions
+from vouch.cli.threads import default_to_one_thread
 from vouch.errors import VouchError
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
     from vouch.backend.plda import Plda
     from vouch.cli.vector_blocks import MissingKeys
-
-_CHUNK = 250_000  # trials in memory at once
 
 
 def ivector_plda_scoring(argv: list[str]) -> None:
@@ -35,10 +34,11 @@ def ivector_plda_scoring(argv: list[str]) -> None:
     options.add("simple-length-normalization", False, "normalise to sqrt(dim) instead of the expected length")
     options.add("num-utts", "", "table of the number of utterances of each model, e.g. ark:num_utts.ark; else 1 each")
     opt, (plda_in, enrollment_in, test_in, trials, scores_out) = options.parse(argv)
+    default_to_one_thread()
 
     import numpy as np
 
-    from vouch.backend.pairs import dot_products_of_pairs
+    from vouch.backend.pairs import distinct, dot_products_of_pairs
     from vouch.cli.plda import read_model
     from vouch.io.tables import read_table
 
@@ -49,8 +49,8 @@ def ivector_plda_scoring(argv: list[str]) -> None:
     tests, test, _ = _load_transformed(plda, test_in, "test", lengths, None)
 
     def score(rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-        model_rows, rows = np.unique(rows, return_inverse=True)
-        test_rows, cols = np.unique(cols, return_inverse=True)
+        model_rows, rows = distinct(rows, len(enrollment))
+        test_rows, cols = distinct(cols, len(test))
         weights, biases = plda.enrollment_terms(enrollment[model_rows].astype(np.float64), examples[model_rows])
         terms = plda.test_terms(test[test_rows].astype(np.float64))
         return dot_products_of_pairs(weights, terms, rows, cols) + biases[rows]
@@ -113,16 +113,23 @@ def ivector_compute_dot_products(argv: list[str]) -> None:
         (4, 4),
     )
     _, (trials, first_in, second_in, scores_out) = options.parse(argv)
+    default_to_one_thread()
 
-    from vouch.backend.pairs import dot_products_of_pairs
+    import numpy as np
 
-    first_rows, first = _load(first_in, None)
-    second_rows, second = _load(second_in, first.shape[1])
+    from vouch.backend.pairs import distinct, dot_products_of_pairs
+
+    row_of, first = _load(first_in, None)
+    col_of, second = _load(second_in, first.shape[1])
 
     def score(rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-        return dot_products_of_pairs(first, second, rows, cols)
+        # In double precision a score does not depend on the trials around it.
+        first_rows, rows = distinct(rows, len(first))
+        second_rows, cols = distinct(cols, len(second))
+        vectors = first[first_rows].astype(np.float64), second[second_rows].astype(np.float64)
+        return dot_products_of_pairs(*vectors, rows, cols)
 
-    _write_scores(trials, scores_out, (first_rows, first_in), (second_rows, second_in), score)
+    _write_scores(trials, scores_out, (row_of, first_in), (col_of, second_in), score)
 
 
 def _load(rspecifier: str, dim: int | None) -> tuple[dict[str, int], np.ndarray]:
@@ -147,14 +154,15 @@ def _write_scores(
     second: tuple[dict[str, int], str],
     score: Callable[[np.ndarray, np.ndarray], np.ndarray],
 ) -> None:
-    """Stream trials 'KEY1 KEY2' in and 'KEY1 KEY2 SCORE' out, 7 digits, in chunks of 250,000.
+    """Stream trials 'KEY1 KEY2' in and 'KEY1 KEY2 SCORE' out, 7 digits, in blocks.
 
     `first`, `second`: row of each key, and the table's name. `score`: rows of both `(trials,)` -> scores.
     """
     import numpy as np
 
     from vouch.cli.vector_blocks import MissingKeys
-    from vouch.io.tables import open_output, read_token_lines
+    from vouch.io.tables import open_output
+    from vouch.io.trials import read_trial_blocks
 
     (row_of, first_name), (col_of, second_name) = first, second
     no_first, no_second = (
@@ -162,22 +170,21 @@ def _write_scores(
         MissingKeys(f"Key {{}} not present in {second_name}"),
     )
     done, total, square = 0, 0.0, 0.0
-    pairs = read_token_lines(trials, (2, 2))
     with open_output(scores_out) as stream:
-        while chunk := list(islice(pairs, _CHUNK)):
-            known = [pair for pair in chunk if pair[0] in row_of and pair[1] in col_of]
-            if len(known) < len(chunk):
-                for key1, key2 in chunk:
-                    if key1 not in row_of:
-                        no_first.add(key1)
-                    elif key2 not in col_of:
-                        no_second.add(key2)
-            rows = np.array([row_of[key1] for key1, _ in known], dtype=np.int64)
-            cols = np.array([col_of[key2] for _, key2 in known], dtype=np.int64)
+        for keys1, keys2 in read_trial_blocks(trials):
+            rows, cols = _rows(row_of, keys1), _rows(col_of, keys2)
+            known = (rows >= 0) & (cols >= 0)
+            if not known.all():
+                for trial in np.flatnonzero(~known):
+                    if rows[trial] < 0:
+                        no_first.add(keys1[trial])
+                    else:
+                        no_second.add(keys2[trial])
+                keys1, keys2 = list(compress(keys1, known)), list(compress(keys2, known))
+                rows, cols = rows[known], cols[known]
             scores = score(rows, cols).astype(np.float32).astype(np.float64)
-            lines = [f"{key1} {key2} {value:.7g}\n" for (key1, key2), value in zip(known, scores.tolist(), strict=True)]
-            stream.write("".join(lines).encode())
-            done, total, square = done + len(known), total + scores.sum(), square + np.dot(scores, scores)
+            stream.write(_lines(keys1, keys2, scores.tolist()).encode())
+            done, total, square = done + len(scores), total + scores.sum(), square + np.dot(scores, scores)
         errors = no_first.times + no_second.times
         if not done:
             raise VouchError(
@@ -187,6 +194,20 @@ def _write_scores(
     mean = total / done
     log(f"Mean score was {mean:.6g}, standard deviation was {math.sqrt(max(square / done - mean**2, 0.0)):.6g}")
     log(f"Processed {done} trials, {errors} had errors.")
+
+
+def _rows(row_of: dict[str, int], keys: list[str]) -> np.ndarray:
+    """The row of each key `(keys,)`, -1 for one that has none."""
+    import numpy as np
+
+    return np.fromiter(map(row_of.get, keys, repeat(-1)), dtype=np.intp, count=len(keys))
+
+
+def _lines(keys1: list[str], keys2: list[str], scores: list[float]) -> str:
+    """'KEY1 KEY2 SCORE' lines, 7 digits; made by one formatting of all."""
+    values: list[str | float] = [0.0] * (3 * len(scores))
+    values[0::3], values[1::3], values[2::3] = keys1, keys2, scores
+    return "%s %s %.7g\n" * len(scores) % tuple(values)
 
 
 def parse_score(text: str, where: str) -> float:

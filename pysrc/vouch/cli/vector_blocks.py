@@ -1,4 +1,4 @@
-"""Embedding tables read in checked blocks, for the backend tools."""
+"""Embedding tables, vector by vector or in checked blocks, for the tools on vectors and the backend."""
 
 from __future__ import annotations
 
@@ -11,20 +11,28 @@ from vouch.errors import VouchError
 if TYPE_CHECKING:
     import numpy as np
 
-_BLOCK = 4096  # vectors in memory at once, where a tool only accumulates
+_BLOCK = 512  # vectors in memory at once, where a tool only accumulates
 _NAMED = 20  # missing keys warned of by name
+
+
+def float_vectors(rspecifier: str) -> Iterator[tuple[str, np.ndarray]]:
+    """Every (key, vector `(dims,)` float32) of a table."""
+    import numpy as np
+
+    from vouch.io.tables import read_table
+
+    for key, vector in read_table(rspecifier, "vector"):
+        yield key, vector.astype(np.float32, copy=False)
 
 
 def read_vector_blocks(
     rspecifier: str, unique: bool = True, dim: int | None = None
 ) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Yield (keys, vectors `(keys, dims)` as stored) in blocks of 4096, in the order of the table.
+    """Yield (keys, vectors `(keys, dims)` as stored) in blocks of 512, in the order of the table.
 
     Raises VouchError, naming the key, on a vector that is not finite or has another dimension than `dim` (that of
     the first vector when None), and with `unique` on a key that comes twice.
     """
-    import numpy as np
-
     from vouch.io.tables import read_table
 
     seen: set[str] = set()
@@ -37,8 +45,6 @@ def read_vector_blocks(
                 f"{rspecifier}: the vector of {key} has {len(vector)} dimensions, want {dim}: all vectors and the "
                 "model must come through the same extractor, LDA and centring"
             )
-        if not np.isfinite(vector).all():
-            raise VouchError(f"{rspecifier}: the vector of {key} has NaN or infinite values: extract it again")
         if unique:
             if key in seen:
                 raise VouchError(f"{rspecifier}: the key {key} comes twice: keep one of them")
@@ -46,10 +52,22 @@ def read_vector_blocks(
         keys.append(key)
         rows.append(vector)
         if len(keys) == _BLOCK:
-            yield keys, np.stack(rows)
+            yield keys, _finite(rspecifier, keys, rows)
             keys, rows = [], []
     if keys:
-        yield keys, np.stack(rows)
+        yield keys, _finite(rspecifier, keys, rows)
+
+
+def _finite(rspecifier: str, keys: list[str], rows: list[np.ndarray]) -> np.ndarray:
+    """The rows as one array `(keys, dims)`; VouchError when a value of it is not finite."""
+    import numpy as np
+
+    block = np.stack(rows)
+    finite = np.isfinite(block).all(axis=1)
+    if not finite.all():
+        key = keys[int(np.argmin(finite))]
+        raise VouchError(f"{rspecifier}: the vector of {key} has NaN or infinite values: extract it again")
+    return block
 
 
 class MissingKeys:

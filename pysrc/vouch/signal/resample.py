@@ -6,7 +6,6 @@ from fractions import Fraction
 from math import ceil, floor, gcd
 
 import numpy as np
-from scipy import signal
 
 from vouch.errors import VouchError
 
@@ -61,6 +60,8 @@ def resample_rational(samples: np.ndarray, up: int, down: int) -> np.ndarray:
     up, down = up // divisor, down // divisor
     if up == down:
         return np.asarray(samples, dtype=np.float32)
+    from scipy import signal  # takes a second, which most calls of wav-reverberate can do without
+
     widest = max(up, down)
     taps = signal.firwin(2 * 32 * widest + 1, 0.95 / widest, window=("kaiser", 8.0)).astype(np.float32)
     return signal.resample_poly(np.asarray(samples, dtype=np.float32), up, down, axis=-1, window=taps)
