@@ -5,7 +5,7 @@ set -euo pipefail
 
 stage=1                          # first stage to run
 stop_stage=9                     # last stage to run
-systems="xvector asp"            # names of YAML files in the settings folder (--conf)
+systems="ivector xvector asp"    # names of YAML files in the settings folder (--conf)
 prepare=local/prepare_mini.sh    # data-preparation script
 prepare_options=                 # further options of that script, in one word: "--scale 0.1"
 corpus=                          # its corpus; empty: OUT/corpus (the embedded one is generated there)
@@ -70,22 +70,32 @@ announce() { echo; echo "=== stage $1: $2 ($(date '+%H:%M:%S'), $((SECONDS - sta
 runs() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 
 # The settings: feature and VAD configurations, augment.conf, and one YAML a system.
-declare -A features=() backend_options=()
-kinds=""
+declare -A features=() kind_of=() frontend=() backend_options=()
+kinds=""      # of features
+networks=""   # systems with a network
 config_file() { if [ -f "$conf/$1" ]; then echo "$conf/$1"; else echo "$HERE/conf/$1"; fi; }
 known_systems() { for file in "$conf"/*.yaml; do basename "$file" .yaml; done | tr '\n' ' '; }
 read_settings() {
-  local system values lda_dim iterations within between
+  local system values lda_dim iterations within between ceps order window
   if [ ! -d "$conf" ] && [ -d "$HERE/$conf" ]; then conf=$HERE/$conf; fi
   [ -d "$conf" ] || fail "there is no settings folder '$conf'; --conf takes one like conf"
   for system in $systems; do
     [ -f "$conf/$system.yaml" ] ||
       fail "there is no system '$system': $conf/$system.yaml is missing; there are $(known_systems)"
     values=$(vouch show-config \
-      --get=features,backend.lda_dim,backend.plda_iterations,backend.within_scale,backend.between_scale \
+      --get=kind,features,backend.lda_dim,backend.plda_iterations,backend.within_scale,backend.between_scale \
       "$conf/$system.yaml")
-    read -r "features[$system]" lda_dim iterations within between <<<"${values//$'\n'/ }"
+    read -r "kind_of[$system]" "features[$system]" lda_dim iterations within between <<<"${values//$'\n'/ }"
     backend_options[$system]="--lda-dim $lda_dim --plda-iterations $iterations --within-scale $within --between-scale $between"
+    frontend[$system]=""
+    case ${kind_of[$system]} in
+      network) networks="$networks $system" ;;
+      ivector)
+        values=$(vouch show-config --get=frontend.num_ceps,frontend.delta_order,frontend.delta_window "$conf/$system.yaml")
+        read -r ceps order window <<<"${values//$'\n'/ }"
+        frontend[$system]="--num-ceps $ceps --delta-order $order --delta-window $window"
+        ;;
+    esac
     case " $kinds " in *" ${features[$system]} "*) ;; *) kinds="$kinds ${features[$system]}" ;; esac
   done
   echo "run.sh: settings from $conf, systems $systems, data in $data"
@@ -142,9 +152,13 @@ fi
 if runs 4; then
   for kind in $kinds; do
     announce 4 "training features, $kind"
-    "$steps/prepare_feats_for_training.sh" --config "$(config_file training_feats.conf)" \
-      --cmn-config "$(config_file cmn.conf)" --nj "$nj" \
-      --cmd "$feature_cmd" --force "$force" "$data/$kind/train_aug" "$data/$kind/train_aug_nosil"
+    for system in $networks; do
+      [ "${features[$system]}" = "$kind" ] || continue
+      "$steps/prepare_feats_for_training.sh" --config "$(config_file training_feats.conf)" \
+        --cmn-config "$(config_file cmn.conf)" --nj "$nj" \
+        --cmd "$feature_cmd" --force "$force" "$data/$kind/train_aug" "$data/$kind/train_aug_nosil"
+      break # networks of one kind of features share them
+    done
     # The backends learn from the training speakers themselves, clean and augmented, without the speed copies.
     need "$data/$kind/train_aug/without_speed_copies" "run.sh --stage 3"
     made=$data/$kind/train_backend/.done.subset
@@ -153,13 +167,24 @@ if runs 4; then
       mark_done "$made" ""
     fi
   done
+  # UBM and extractor learn from the clean speech, as in Kaldi's egs/sre16/v1; speakers do not matter to them.
+  for system in $systems; do
+    [ "${kind_of[$system]}" = ivector ] || continue
+    kind=${features[$system]}
+    # shellcheck disable=SC2086 # several words
+    "$steps/prepare_feats_for_training.sh" ${frontend[$system]} --min-frames 1 --min-utts-per-speaker 1 \
+      --cmn-config "$(config_file cmn.conf)" --nj "$nj" \
+      --cmd "$feature_cmd" --force "$force" "$data/$kind/train" "$data/$kind/train_$system"
+  done
 fi
 
 # Without a GPU the systems are trained side by side, each on its share of the cores: many small operations gain
 # little from a second core, and lose much when it is busy.
 train_system() {
-  "$steps/train.sh" --cmd "$train_cmd" --num-threads "$2" --device "$device" --force "$force" \
-    "$conf/$1.yaml" "$data/${features[$1]}/train_aug_nosil" "$exp/$1"
+  local step=train.sh trained_on=train_aug_nosil
+  if [ "${kind_of[$1]}" = ivector ]; then step=train_ivector.sh trained_on=train_$1; fi
+  "$steps/$step" --cmd "$train_cmd" --num-threads "$2" --device "$device" --force "$force" \
+    "$conf/$1.yaml" "$data/${features[$1]}/$trained_on" "$exp/$1"
 }
 if runs 5; then
   announce 5 "training of $systems"
@@ -183,10 +208,12 @@ fi
 if runs 6; then
   for system in $systems; do
     announce 6 "embeddings of $system"
-    need "$exp/$system/final.pt" "run.sh --stage 5 --systems $system"
+    case ${kind_of[$system]} in network) final=final.pt ;; ivector) final=final.ie ;; esac
+    need "$exp/$system/$final" "run.sh --stage 5 --systems $system"
     kind=${features[$system]}
     for part in train_backend $parts; do
-      "$steps/extract_embeddings.sh" --cmn-config "$(config_file cmn.conf)" --nj "$nj" --cmd "$extract_cmd" \
+      # shellcheck disable=SC2086 # several words
+      "$steps/extract_embeddings.sh" ${frontend[$system]} --cmn-config "$(config_file cmn.conf)" --nj "$nj" --cmd "$extract_cmd" \
         --device "$device" --force "$force" \
         "$exp/$system" "$data/$kind/$part" "$exp/$system/embeddings/$part"
     done

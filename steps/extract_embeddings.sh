@@ -9,38 +9,45 @@ device=auto      # auto, cpu or cuda
 cmn_config=      # as in the training features; empty: conf/cmn.conf
 min_frames=25    # leave out utterances with fewer voiced frames
 max_frames=10000 # longer ones are embedded in pieces and averaged
+num_ceps=0       # as in the training features (0: all columns)
+delta_order=0    # likewise (0: none)
+delta_window=3   # likewise
 force=false      # true: extract again
 help_message="usage: ${0##*/} [options] MODEL_DIR DATA_DIR EMBEDDINGS_DIR
 DATA_DIR has features and VAD. Writes EMBEDDINGS_DIR/{embedding.scp,spk_embedding.scp,num_utts,utt2spk,spk2utt}.
 Options (default):
   --cmn-config FILE (conf/cmn.conf)  --min-frames N ($min_frames)  --max-frames N ($max_frames)
+  --num-ceps N ($num_ceps: all)  --delta-order N ($delta_order)  --delta-window N ($delta_window)
   --device auto|cpu|cuda ($device)  --nj N ($nj)  --cmd RUNNER ($cmd)  --force true|false ($force)"
 
 echo "${0##*/} $*"
 . "$(dirname "${BASH_SOURCE[0]}")/../path.sh"
 . "$VOUCH_ROOT/utils/parse_options.sh"
 . "$VOUCH_ROOT/utils/done.sh"
+. "$VOUCH_ROOT/steps/voiced_feats.sh"
 if [ $# -ne 3 ]; then echo "$help_message" >&2; exit 1; fi
 model=$1 data=$2 out=$3
 cmn_config=${cmn_config:-$VOUCH_ROOT/conf/cmn.conf}
 
-need "$model/final.pt" "steps/train.sh"
+final=$model/final.pt # of a network
+if [ -f "$model/final.ie" ]; then final=$model/final.ie; fi
+need "$final" "steps/train.sh or train_ivector.sh"
 need "$data/feats.scp" "steps/make_mfcc.sh $data"
 need "$data/vad.scp" "steps/compute_vad.sh $data"
 need "$cmn_config" "copy conf/cmn.conf"
-settings="$(cat "$cmn_config") min_frames=$min_frames max_frames=$max_frames"
-if is_done "$out/.done.embeddings" "$settings" "$model/final.pt" "$data/feats.scp" "$data/vad.scp" "$data/utt2spk"; then exit 0; fi
+settings="$(cat "$cmn_config") min_frames=$min_frames max_frames=$max_frames$(frontend_settings)"
+if is_done "$out/.done.embeddings" "$settings" "$final" "$data/feats.scp" "$data/vad.scp" "$data/utt2spk"; then exit 0; fi
 mkdir -p "$out/log"
 rm -f "$out/.done.embeddings" "$out/embedding.scp"
 utterances=$(wc -l <"$data/feats.scp")
 if [ "$nj" -gt "$utterances" ]; then nj=$utterances; fi
 split_data.sh --per-utt "$data" "$nj"
 split=$data/split${nj}utt
-begin_jobs "$out" "$settings nj=$nj" "embedding.*.*" "$model/final.pt" "$data/feats.scp" "$data/vad.scp"
+begin_jobs "$out" "$settings nj=$nj" "embedding.*.*" "$final" "$data/feats.scp" "$data/vad.scp"
+voiced_feats "$split/JOB"
 $cmd JOB=1:"$nj" "$out/log/extract.JOB.log" \
   test -f "$out/embedding.JOB.done" "||" \
-  vouch apply-cmvn-sliding --config="$cmn_config" "scp:$split/JOB/feats.scp" ark:- \
-  "|" vouch select-voiced-frames ark:- "scp:$split/JOB/vad.scp" ark:- \
+  "${voiced[@]}" \
   "|" vouch extract-embeddings --min-frames="$min_frames" --max-frames="$max_frames" --device="$device" "$model" ark:- \
   "ark,scp:$out/embedding.JOB.ark,$out/embedding.JOB.scp" \
   "&&" touch "$out/embedding.JOB.done"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Training features: sliding mean normalisation, silence dropped, stored row-major with two bytes a value, so that a
+# Training features: the asked columns and differences, sliding mean normalisation, silence dropped, stored row-major with two bytes a value, so that a
 # chunk of frames is one slice of the archive. As Kaldi's sid/nnet3/xvector/prepare_feats_for_egs.sh.
 set -euo pipefail
 
@@ -8,16 +8,21 @@ cmd=run.py                # where they run (cmd.sh)
 cmn_config=               # options of apply-cmvn-sliding; empty: conf/cmn.conf
 min_frames=50             # leave out utterances with fewer voiced frames (Kaldi's recipes: 500 or 400)
 min_utts_per_speaker=2    # leave out speakers with fewer utterances (Kaldi's recipes: 8)
+num_ceps=0                # keep the first so many columns of the features; 0: all
+delta_order=0             # differences over time to append before the normalisation; 0: none
+delta_window=3            # of the differences
 force=false               # true: make them again
 help_message="usage: ${0##*/} [options] DATA_DIR OUT_DATA_DIR
 Writes OUT_DATA_DIR with feats.scp of voiced, mean-normalised frames, and utt2num_frames. Options (default):
   --cmn-config FILE (conf/cmn.conf)  --min-frames N ($min_frames)  --min-utts-per-speaker N ($min_utts_per_speaker)
+  --num-ceps N ($num_ceps: all)  --delta-order N ($delta_order)  --delta-window N ($delta_window)
   --nj N ($nj)  --cmd RUNNER ($cmd)  --force true|false ($force)"
 
 echo "${0##*/} $*"
 . "$(dirname "${BASH_SOURCE[0]}")/../path.sh"
 . "$VOUCH_ROOT/utils/parse_options.sh"
 . "$VOUCH_ROOT/utils/done.sh"
+. "$VOUCH_ROOT/steps/voiced_feats.sh"
 if [ $# -ne 2 ]; then echo "$help_message" >&2; exit 1; fi
 data=$1 out=$2 log=$2/log archives=$2/data
 cmn_config=${cmn_config:-$VOUCH_ROOT/conf/cmn.conf}
@@ -25,7 +30,7 @@ cmn_config=${cmn_config:-$VOUCH_ROOT/conf/cmn.conf}
 need "$data/feats.scp" "steps/make_mfcc.sh $data"
 need "$data/vad.scp" "steps/compute_vad.sh $data"
 need "$cmn_config" "copy conf/cmn.conf"
-settings="$(cat "$cmn_config") min_frames=$min_frames min_utts_per_speaker=$min_utts_per_speaker"
+settings="$(cat "$cmn_config") min_frames=$min_frames min_utts_per_speaker=$min_utts_per_speaker$(frontend_settings)"
 if is_done "$out/.done.training" "$settings" "$data/feats.scp" "$data/vad.scp" "$data/utt2spk"; then exit 0; fi
 rm -f "$out/.done.training"
 copy_data_dir.sh "$data" "$out"
@@ -36,10 +41,10 @@ split_data.sh --per-utt "$data" "$nj"
 split=$data/split${nj}utt
 mkdir -p "$log" "$archives"
 begin_jobs "$archives" "$settings nj=$nj" "feats.*" "$data/feats.scp" "$data/vad.scp"
+voiced_feats "$split/JOB"
 $cmd JOB=1:"$nj" "$log/prepare_feats.JOB.log" \
   test -f "$archives/feats.JOB.done" "||" \
-  vouch apply-cmvn-sliding --config="$cmn_config" "scp:$split/JOB/feats.scp" ark:- \
-  "|" vouch select-voiced-frames ark:- "scp:$split/JOB/vad.scp" ark:- \
+  "${voiced[@]}" \
   "|" vouch copy-feats --compress=true --compression-method=3 --write-num-frames="ark,t:$archives/feats.JOB.num_frames" ark:- \
   "ark,scp:$archives/feats.JOB.ark,$archives/feats.JOB.scp" \
   "&&" touch "$archives/feats.JOB.done"

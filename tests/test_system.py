@@ -6,7 +6,7 @@ import yaml
 
 from vouch.errors import VouchError
 from vouch.io.config import read_config
-from vouch.system import build_objective, resolve
+from vouch.system import build_objective, ivector_options, resolve
 
 BASE = {
     "network": {"backbone": {"type": "tdnn", "channels": 8, "pooled_channels": 10}, "pooling": {"type": "statistics"}},
@@ -34,9 +34,13 @@ def test_defaults_are_filled_in_and_resolving_again_changes_nothing():
 @pytest.mark.parametrize("path", ["conf", "conf/mini", "conf/small"])
 def test_every_system_of_the_project_builds_and_embeds(root, path):
     files = sorted((root / path).glob("*.yaml"))
-    assert {f.stem for f in files} >= {"xvector", "asp"}
+    assert {f.stem for f in files} >= {"xvector", "asp", "ivector"}
     for file in files:
         config = resolve(read_config(file), str(file))
+        if config["kind"] == "ivector":
+            ubm, extractor = ivector_options(config)
+            assert config["backend"]["lda_dim"] <= extractor.dim and ubm.start_gaussians < ubm.gaussians
+            continue
         objective = build_objective(config, feature_dim=23, num_speakers=3).eval()
         embedding = objective.embed(torch.randn(2, 40, 23), torch.tensor([40, 30]))
         assert embedding.shape == (2, config["network"]["embedding_dim"])
@@ -98,3 +102,30 @@ def test_a_file_that_is_no_configuration(tmp_path, text, message):
     (tmp_path / "x.yaml").write_text(text)
     with pytest.raises(VouchError, match=message):
         read_config(tmp_path / "x.yaml")
+
+
+IVECTOR = {"kind": "ivector", "ubm": {"gaussians": 8, "start_gaussians": 4}, "extractor": {"dim": 200}}
+
+
+def test_the_defaults_of_an_ivector_system():
+    resolved = resolve(IVECTOR, "x.yaml")
+    assert resolved["ubm"]["selected"] == 20 and resolved["frontend"]["delta_window"] == 3
+    assert resolve(resolved, "x.yaml") == resolved
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kind": "ivektor"}, "x.yaml: kind: 'ivektor' is unknown; want network or ivector"),
+        ({"network": {}}, "unknown key 'network'"),
+        ({"ubm": {"gausians": 8}}, "unknown key 'ubm.gausians'; did you mean 'gaussians'"),
+        ({"ubm": {"gaussians": 8}}, "ubm: start_gaussians wants to be 1 to 8"),
+        ({"extractor": {"dim": 100}}, "backend.lda_dim is above extractor.dim; want at most 100"),
+        ({"extractor": {"iterations": 0}}, "extractor: dim wants 2 or more, iterations 1 or more"),
+        ({"frontend": {"delta_order": -1}}, "frontend: num_ceps and delta_order want 0 or more"),
+        ({"ubm": {"start_gaussians": 4, "gaussians": 8, "selected": 300}}, "selected \\(at most 255\\)"),
+    ],
+)
+def test_mistakes_of_an_ivector_system_are_named(changes, message):
+    with pytest.raises(VouchError, match=message):
+        resolve(IVECTOR | changes, "x.yaml")

@@ -23,6 +23,7 @@ from vouch.nn.tdnn import TDNN
 from vouch.objectives.base import Objective, Optimizer
 from vouch.objectives.supervised import Supervised
 from vouch.training.engine import TrainingOptions
+from vouch.training.ivector_options import ExtractorOptions, UbmOptions
 
 COMPONENTS: dict[str, dict[str, Callable[..., Any]]] = {
     "backbone": {"tdnn": TDNN},
@@ -54,11 +55,41 @@ class BackendOptions:
 
 
 @dataclasses.dataclass
+class FrontendOptions:
+    """The `frontend` entry of an i-vector system: what is made of the features before normalisation.
+
+    num_ceps (the first so many columns of the features; 0: all); delta_order and delta_window (differences over time;
+    order 0: none).
+    """
+
+    num_ceps: int = 0
+    delta_order: int = 2
+    delta_window: int = 3
+
+    def __post_init__(self) -> None:
+        if min(self.num_ceps, self.delta_order) < 0 or self.delta_window < 1:
+            raise ValueError("num_ceps and delta_order want 0 or more, delta_window 1 or more")
+
+
+@dataclasses.dataclass
+class _IvectorSystem:
+    """The keys of the YAML of an i-vector system."""
+
+    ubm: dict
+    extractor: dict
+    kind: str = "ivector"
+    features: str = "mfcc"
+    frontend: dict = dataclasses.field(default_factory=dict)
+    backend: dict = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass
 class _System:
     """The keys of a whole YAML; `pooling` belongs to the network but takes its channels from the backbone."""
 
     network: dict
     objective: dict
+    kind: str = "network"
     features: str = "mfcc"
     training: dict = dataclasses.field(default_factory=dict)
     backend: dict = dataclasses.field(default_factory=dict)
@@ -69,9 +100,31 @@ def resolve(config: dict[str, Any], path: str) -> dict[str, Any]:
 
     Raises VouchError naming the file, the key, what is wrong, and the nearest known key.
     """
-    top = _check(config, _System, path, "")
+    kind = config.get("kind", "network")
+    if kind not in ("network", "ivector"):
+        raise VouchError(f"{path}: kind: '{kind}' is unknown; want network or ivector")
+    top = _check(config, _IvectorSystem if kind == "ivector" else _System, path, "")
     if top["features"] not in ("mfcc", "fbank"):
         raise VouchError(f"{path}: features: '{top['features']}' is unknown; want mfcc or fbank")
+    return _resolve_ivector(top, path) if kind == "ivector" else _resolve_network(top, path)
+
+
+def _resolve_ivector(top: dict[str, Any], path: str) -> dict[str, Any]:
+    entries = {
+        "frontend": FrontendOptions,
+        "ubm": UbmOptions,
+        "extractor": ExtractorOptions,
+        "backend": BackendOptions,
+    }
+    for key, kind in entries.items():
+        top[key] = _check(top[key], kind, path, f"{key}.")
+        _construct(kind, top[key], path, key)
+    if top["backend"]["lda_dim"] > top["extractor"]["dim"]:
+        raise VouchError(f"{path}: backend.lda_dim is above extractor.dim; want at most {top['extractor']['dim']}")
+    return top
+
+
+def _resolve_network(top: dict[str, Any], path: str) -> dict[str, Any]:
     network = _check(top["network"], EmbeddingNetwork, path, "network.")
     for part in ("backbone", "pooling"):
         network[part] = _component(part, network[part], path, f"network.{part}.")
@@ -112,6 +165,11 @@ def build_objective(config: dict[str, Any], feature_dim: int, num_speakers: int)
 def training_options(config: dict[str, Any]) -> TrainingOptions:
     """The engine's options of a resolved configuration."""
     return TrainingOptions(**config["training"])
+
+
+def ivector_options(config: dict[str, Any]) -> tuple[UbmOptions, ExtractorOptions]:
+    """The options of the UBM and the extractor of a resolved configuration."""
+    return UbmOptions(**config["ubm"]), ExtractorOptions(**config["extractor"])
 
 
 def _build(kind: str, entry: dict[str, Any], **filled: Any) -> nn.Module:

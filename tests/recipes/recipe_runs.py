@@ -9,6 +9,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 COLUMNS = ["system", "backend", "trials", "targets", "nontargets", "EER", "EER_low", "EER_high"]
 COLUMNS += ["minDCF01", "minDCF001"]
+SMALL_IVECTOR = (
+    "ubm: {gaussians: 8, start_gaussians: 4, start_iterations: 4, diagonal_iterations: 1, full_iterations: 1}\n"
+    "extractor: {dim: 16, iterations: 1}\nbackend: {lda_dim: 8}\n"
+)
 SMALL = "network: {embedding_dim: 32, hidden_dim: 32, backbone: {channels: 32, pooled_channels: 64}}\n"
 
 
@@ -58,9 +62,9 @@ def write_settings(folder: Path, systems: tuple[str, ...], epochs: int, augment:
     conf = folder / "conf"
     conf.mkdir()
     for system in systems:
-        (conf / f"{system}.yaml").write_text(
-            f"base: {ROOT}/conf/mini/{system}.yaml\n{SMALL}training: {{epochs: {epochs}}}\nbackend: {{lda_dim: 8}}\n"
-        )
+        network = f"{SMALL}training: {{epochs: {epochs}}}\nbackend: {{lda_dim: 8}}\n"
+        own = SMALL_IVECTOR if system == "ivector" else network
+        (conf / f"{system}.yaml").write_text(f"base: {ROOT}/conf/mini/{system}.yaml\n{own}")
     (conf / "augment.conf").write_text(augment)
     (conf / "training_feats.conf").write_bytes((ROOT / "conf/mini/training_feats.conf").read_bytes())
     return conf

@@ -10,7 +10,11 @@ import pytest
 import torch
 from recipe_runs import ROOT, call, read_results, succeed, write_preparation, write_settings
 
-SYSTEMS = ("xvector", "asp")
+from vouch.io.gmm import read_full_gmm
+from vouch.io.ivector_extractor import read_ivector_extractor
+
+NETWORKS = ("xvector", "asp")
+SYSTEMS = ("ivector", *NETWORKS)
 AUGMENT = "--types=reverb noise music babble\n--speeds=0.9\n--copies=0.5\n"
 
 
@@ -84,7 +88,7 @@ def test_results_agree_with_the_tsv_and_have_plots(run: Run) -> None:
     assert all((run.out / "results" / plot).read_bytes().startswith(b"\x89PNG") for plot in plots)
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("system", NETWORKS)
 def test_what_a_training_leaves(run: Run, system: str) -> None:
     model = run.out / "exp" / system
     utt2spk = (run.out / "data/mfcc/train_aug_nosil/utt2spk").read_text().splitlines()
@@ -99,8 +103,29 @@ def test_what_a_training_leaves(run: Run, system: str) -> None:
     assert lines and all({"step", "epoch", "loss", "accuracy"} <= set(line) for line in lines)
 
 
+def test_what_an_ivector_training_leaves(run: Run) -> None:
+    model = run.out / "exp/ivector"
+    ubm, extractor = read_full_gmm(str(model / "final.ubm")), read_ivector_extractor(str(model / "final.ie"))
+    assert ubm[3].shape == (8, 60, 60) and extractor.projections.shape == (8, 60, 16)
+    assert "start_gaussians: 4" in (model / "config.yaml").read_text()
+    lines = [json.loads(line) for line in (model / "train.jsonl").read_text().splitlines()]
+    assert [line["pass"] for line in lines] == ["start-1", "diagonal-1", "full-1", "posteriors-1", "extractor-1"]
+    clean = (run.out / "data/mfcc/train/utt2spk").read_text()
+    assert (run.out / "data/mfcc/train_ivector/utt2spk").read_text() == clean
+
+
 def test_data_directories_are_valid(run: Run) -> None:
-    for part in ("train", "enroll", "test", "adapt", "adapt_enroll", "adapt_test", "train_aug", "train_aug_nosil"):
+    for part in (
+        "train",
+        "enroll",
+        "test",
+        "adapt",
+        "adapt_enroll",
+        "adapt_test",
+        "train_aug",
+        "train_aug_nosil",
+        "train_ivector",
+    ):
         succeed("bash", ROOT / "utils/validate_data_dir.sh", "--no-text", run.out / "data/mfcc" / part)
 
 
@@ -137,8 +162,9 @@ def test_the_same_command_again_does_nothing_up_to_the_embeddings(run: Run) -> N
     before = run.times(*kept)
     said = run.repeat("--stop-stage", "6")
     changed = {str(path.relative_to(run.out)) for path, time in run.times(*kept).items() if before.get(path) != time}
-    # features and VAD of 6 directories, augmentation, training features; embeddings of 6 directories by each system
-    assert said.count("is done already") >= 2 * 6 + 1 + 1 + len(SYSTEMS) * 6
+    # features and VAD of 6 directories, augmentation, training features of networks and of i-vectors; embeddings of 6
+    # directories by each system
+    assert said.count("is done already") >= 2 * 6 + 1 + 2 + len(SYSTEMS) * 6
     assert not changed
 
 
@@ -146,7 +172,7 @@ def test_the_same_command_again_does_nothing_up_to_the_embeddings(run: Run) -> N
 def test_stage_7_repeats_the_results_and_needs_the_embeddings_alone(run: Run) -> None:
     results = (run.out / "results/EER").read_bytes()
     hidden = [*run.out.glob("exp/*/backend"), *run.out.glob("exp/*/scores"), run.out / "results"]
-    hidden += [run.out / "data/mfcc", run.out / "corpus", *run.out.glob("exp/*/final.pt")]
+    hidden += [run.out / "data/mfcc", run.out / "corpus", *run.out.glob("exp/*/final.*")]
     for number, path in enumerate(hidden):
         path.rename(run.out / f"hidden{number}")
     try:

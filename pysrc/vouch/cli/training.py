@@ -74,6 +74,8 @@ def train(argv: list[str]) -> int:
 
     folder = Path(model)
     config = resolve(read_config(config_path), config_path)
+    if config["kind"] != "network":
+        raise VouchError(f"{config_path} is an i-vector system; train it with vouch train-ivector-system")
     archive = FeatureArchive(Path(data) / "feats.scp")
     utt2spk = _utterance_map(Path(data) / "utt2spk", archive)
     speakers = sorted(set(utt2spk))
@@ -81,7 +83,7 @@ def train(argv: list[str]) -> int:
         raise VouchError(f"{data}/utt2spk has {len(speakers)} speaker, training wants two or more")
     number = {speaker: i for i, speaker in enumerate(speakers)}
     labels = np.array([number[s] for s in utt2spk], np.int64)
-    frames = np.array(_frame_counts(Path(data) / "utt2num_frames", archive), np.int64)
+    frames = np.array(frame_counts(Path(data) / "utt2num_frames", archive), np.int64)
     feature_dim = archive.shape(0)[1]
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -123,7 +125,7 @@ def _train(
     checkpoints.write_speakers(folder / "speakers.txt", speakers)
     write_config(folder / "config.yaml", config)
 
-    device = _device(opts.device)
+    device = find_device(opts.device)
     if opts.num_threads > 0:
         torch.set_num_threads(opts.num_threads)
     run = training_options(config)
@@ -155,7 +157,8 @@ def extract_embeddings(argv: list[str]) -> int:
         "[options] <model-dir> <features-rspecifier> <embeddings-wspecifier>",
         "Write the embedding of every utterance. The features must be as in training: mean-normalised, without "
         "silence. An utterance of fewer than --min-frames frames is left out with a warning; one of more than "
-        "--max-frames is cut into equal pieces whose embeddings are averaged.",
+        "--max-frames is cut into equal pieces whose embeddings are averaged (an i-vector system takes all "
+        "frames at once).",
         (3, 3),
     )
     options.add("min-frames", 25, "leave out utterances with fewer frames")
@@ -176,12 +179,16 @@ def extract_embeddings(argv: list[str]) -> int:
 
     if not 0 < opts.min_frames <= opts.max_frames:
         raise VouchError(f"--min-frames={opts.min_frames} to --max-frames={opts.max_frames} is not a range of lengths")
+    if (Path(model) / "final.ie").exists():
+        from vouch.cli.ivector_system import extract_ivectors
+
+        return extract_ivectors(opts, Path(model), rspecifier, wspecifier)
     path = Path(model) / "final.pt"
     saved = checkpoints.load(path)
     checkpoints.check_speakers(Path(model) / "speakers.txt", saved["speakers"], str(path))
     objective = build_objective(saved["config"], saved["feature_dim"], len(saved["speakers"]))
     checkpoints.load_networks(objective, saved["networks"], path)
-    device = _device(opts.device)
+    device = find_device(opts.device)
     objective = objective.to(device).eval()
     least = objective.network.backbone.context + 1
     if opts.min_frames < least:
@@ -221,7 +228,7 @@ def _value(config: dict, key: str, path: str) -> object:
     return value
 
 
-def _device(name: str) -> torch.device:
+def find_device(name: str) -> torch.device:
     import torch
 
     if name == "cuda" and not torch.cuda.is_available():
@@ -243,7 +250,7 @@ def _utterance_map(path: Path, archive: FeatureArchive) -> list[str]:
     return [values[key] for key in archive.keys]
 
 
-def _frame_counts(path: Path, archive: FeatureArchive) -> list[int]:
+def frame_counts(path: Path, archive: FeatureArchive) -> list[int]:
     counts = _utterance_map(path, archive)
     wrong = next((i for i, c in enumerate(counts) if not c.isdigit() or int(c) < 1), None)
     if wrong is not None:
@@ -257,23 +264,33 @@ def _frame_counts(path: Path, archive: FeatureArchive) -> list[int]:
 def _check_same_training(folder: Path, config: dict, speakers: list[str], features: str, data: str) -> None:
     """A model directory goes on only with the configuration, the speakers and the features that it was begun with."""
     from vouch.io import checkpoints
-    from vouch.io.config import read_config
 
     if not (folder / "config.yaml").exists():
         return
     checkpoints.check_speakers(folder / "speakers.txt", speakers, data)
-    different = _first_difference(read_config(folder / "config.yaml"), config, "")
-    if different:
-        raise VouchError(
-            f"{folder} was begun with another configuration: {different}; "
-            f"--force=true trains it again, or choose another model directory"
-        )
+    check_configuration(folder, config)
     for file in (folder / "final.pt", folder / "checkpoints" / "last.pt"):
         if file.exists() and checkpoints.load(file)["features"] != features:
             raise VouchError(
                 f"{file} was trained on other features than {data} has now; "
                 f"--force=true trains again (run.sh --stage 5 --force true), or choose another model directory"
             )
+
+
+def check_configuration(folder: Path, config: dict) -> None:
+    """Raises VouchError when the model directory was begun with another configuration than this resolved one."""
+    from vouch.io.config import read_config
+    from vouch.system import resolve
+
+    path = folder / "config.yaml"
+    if not path.exists():
+        return
+    different = _first_difference(resolve(read_config(path), str(path)), config, "")
+    if different:
+        raise VouchError(
+            f"{folder} was begun with another configuration: {different}; "
+            f"--force=true trains it again, or choose another model directory"
+        )
 
 
 def _first_difference(there: dict, here: dict, where: str) -> str:
