@@ -73,6 +73,19 @@ def test_transform(backend):
         np.testing.assert_array_equal(flipped, vector[::-1])
 
 
+def test_ivector_transform(backend, capfd):
+    assert main(["ivector-transform", f"{backend}/lda_tcf0.1.mat", "ark:test.ark", "ark:t.ark"]) == 0
+    compare("t.ark", backend, "ivector_transform_lda0.1", atol=1e-6)
+    matrix = np.stack([vector for _, vector in read_table("ark:t.ark", "vector")]).astype(np.float64)
+    mean = np.linalg.norm(matrix.mean(axis=0))
+    length = np.sqrt(matrix.var(axis=0).sum() / 10)
+    said = capfd.readouterr().err
+    assert "Processed 120 iVectors." in said
+    assert f"Norm of mean was {mean:.6g} " in said and f"length divided by sqrt(dim) was {length:.6g} " in said
+    Path("none").touch()
+    assert main(["ivector-transform", f"{backend}/lda_tcf0.1.mat", "ark:none", "ark:t.ark"]) == 1
+
+
 @pytest.fixture
 def small(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -87,7 +100,10 @@ def test_copy_vector(small, capfdbinary):
     assert capfdbinary.readouterr().out == b"a  [ 3 4 ]\nb  [ 0 0 ]\n"
     assert main(["copy-vector", "--change-dim=3", "ark:x.ark", "ark,t:y.ark"]) == 0
     assert Path("y.ark").read_text() == "a  [ 3 4 0 ]\nb  [ 0 0 0 ]\n"
+    assert main(["copy-vector", "--scale=0.5", "--change_dim=1", "ark:x.ark", "ark,t:y.ark"]) == 0
+    assert Path("y.ark").read_text() == "a  [ 1.5 ]\nb  [ 0 ]\n"
     write_vector("v", np.float32([1, 2, 3]))
+    assert main(["copy-vector", "--scale=2", "v", "w"]) == 1
     assert main(["copy-vector", "--binary=false", "--change-dim=2", "v", "w"]) == 0
     assert Path("w").read_text() == " [ 1 2 ]\n"
     assert main(["copy-vector", "v", "ark:w.ark"]) == 1

@@ -20,11 +20,25 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
         "compute-vad": ("features", "compute_vad", "energy voice activity decisions, a 0/1 vector an utterance"),
         "apply-cmvn-sliding": ("features", "apply_cmvn_sliding", "sliding-window cepstral mean (variance) norm"),
         "select-voiced-frames": ("features", "select_voiced_frames", "keep the frames whose VAD decision is 1"),
+        "compute-vad-from-frame-likes": (
+            "frame_labels",
+            "compute_vad_from_frame_likes",
+            "the likeliest of several classes for every frame",
+        ),
+        "merge-vads": ("frame_labels", "merge_vads", "one frame label from two"),
         "copy-feats": ("features", "copy_feats", "copy, convert or compress feature matrices"),
         "feat-to-len": ("features", "feat_to_len", "number of frames of every matrix, or of all"),
+        "feat-to-dim": ("frames", "feat_to_dim", "number of columns of every matrix, or of the first"),
+        "add-deltas": ("frames", "add_deltas", "append differences over time to features"),
+        "subsample-feats": ("frames", "subsample_feats", "keep every n-th frame, or repeat frames"),
     },
     "audio": {
+        "extract-segments": ("audio", "extract_segments", "cut recordings into segments"),
+        "wav-to-duration": ("audio", "wav_to_duration", "duration in seconds of every recording"),
+        "wav-copy": ("audio", "wav_copy", "copy recordings, or tables of them"),
         "wav-reverberate": ("audio", "wav_reverberate", "add reverberation and noises to one recording"),
+    },
+    "augmentation": {
         "wav-speed": ("audio", "wav_speed", "play one recording faster or slower (pitch moves with it)"),
         "make-rooms": ("audio", "make_rooms", "room impulse responses of random shoebox rooms"),
         "make-noises": ("audio", "make_noises", "folders of generated noises and music"),
@@ -35,7 +49,43 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
         "ivector-mean": ("vectors", "ivector_mean", "mean vector of each speaker, or of all"),
         "ivector-subtract-global-mean": ("vectors", "ivector_subtract_global_mean", "subtract a mean vector"),
         "ivector-normalize-length": ("vectors", "ivector_normalize_length", "scale vectors to length sqrt(dim) or 1"),
-        "transform-vec": ("vectors", "transform_vec", "apply a linear or affine transform to vectors"),
+        "transform-vec": ("vector_transforms", "transform_vec", "apply a linear or affine transform to vectors"),
+        "ivector-transform": ("vector_transforms", "ivector_transform", "transform-vec, with a report of the lengths"),
+    },
+    "UBM": {
+        "gmm-global-init-from-feats": ("gmm_init", "init_from_feats", "train a first diagonal GMM on frames in memory"),
+        "gmm-global-acc-stats": ("gmm_diagonal", "acc_stats", "statistics of a table for a diagonal GMM"),
+        "gmm-global-sum-accs": ("gmm_diagonal", "sum_accs", "sum such statistics"),
+        "gmm-global-est": ("gmm_diagonal", "est", "estimate a diagonal GMM from statistics"),
+        "gmm-global-copy": ("gmm_diagonal", "copy", "copy or convert a diagonal GMM"),
+        "gmm-global-to-fgmm": ("gmm_diagonal", "to_fgmm", "turn a diagonal GMM into a full-covariance one"),
+        "gmm-global-get-frame-likes": ("gmm_diagonal", "get_frame_likes", "log likelihood of every frame"),
+        "gmm-global-info": (
+            "gmm_selection",
+            "gmm_global_info",
+            "numbers of Gaussians and dimensions of a diagonal GMM",
+        ),
+        "gmm-gselect": ("gmm_selection", "gmm_gselect", "the n best Gaussians of every frame"),
+        "fgmm-global-acc-stats": ("gmm_full", "acc_stats", "statistics of a table for a full-covariance GMM"),
+        "fgmm-global-sum-accs": ("gmm_full", "sum_accs", "sum such statistics"),
+        "fgmm-global-est": ("gmm_full", "est", "estimate a full-covariance GMM from statistics"),
+        "fgmm-global-copy": ("gmm_full", "copy", "copy or convert a full-covariance GMM"),
+        "fgmm-global-to-gmm": ("gmm_full", "to_gmm", "take the diagonal of a full-covariance GMM"),
+        "fgmm-global-get-frame-likes": ("gmm_full", "get_frame_likes", "log likelihood of every frame"),
+        "fgmm-global-info": ("gmm_selection", "fgmm_global_info", "the same of a full-covariance GMM"),
+        "fgmm-gselect": ("gmm_selection", "fgmm_gselect", "the n best Gaussians, by a full-covariance GMM"),
+        "fgmm-global-gselect-to-post": ("gmm_full", "gselect_to_post", "posteriors of the selected Gaussians"),
+        "copy-gselect": ("posteriors", "copy_gselect", "copy or cut selections of Gaussians"),
+        "copy-post": ("posteriors", "copy_post", "copy or convert posteriors"),
+        "scale-post": ("posteriors", "scale_post", "scale posteriors"),
+    },
+    "i-vectors": {
+        "ivector-extractor-init": ("ivector", "extractor_init", "start an i-vector extractor from a UBM"),
+        "ivector-extractor-acc-stats": ("ivector", "acc_stats", "statistics of a table for an extractor"),
+        "ivector-extractor-sum-accs": ("ivector", "sum_accs", "sum such statistics"),
+        "ivector-extractor-est": ("ivector", "est", "estimate an extractor from statistics"),
+        "ivector-extractor-copy": ("ivector", "extractor_copy", "copy or convert an extractor"),
+        "ivector-extract": ("ivector", "extract", "i-vectors of utterances or speakers"),
     },
     "backend": {
         "ivector-compute-lda": ("plda", "ivector_compute_lda", "estimate an LDA transform"),
@@ -45,14 +95,25 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
         "ivector-plda-scoring": ("scoring", "ivector_plda_scoring", "PLDA log likelihood ratio of each trial"),
         "ivector-compute-dot-products": ("scoring", "ivector_compute_dot_products", "dot product of each trial"),
     },
+    "scores": {
+        "logistic-regression-train": ("logistic", "train", "train a (mixture of) logistic regression on vectors"),
+        "logistic-regression-eval": ("logistic", "evaluate", "log posteriors or scores by logistic regression"),
+        "logistic-regression-copy": ("logistic", "copy", "copy a logistic regression, or scale its priors"),
+        "compute-eer": ("scoring", "compute_eer", "equal error rate of a list of scores with labels"),
+        "compute-min-dcf": ("detection_cost", "compute_min_dcf", "minimum detection cost of a score file"),
+    },
     "results": {
         "check-trials": ("results", "check_trials", "list every trial key that has no embedding"),
-        "compute-eer": ("scoring", "compute_eer", "equal error rate of a list of scores with labels"),
         "evaluate": ("results", "evaluate", "EER with its interval, minimum costs and DET points of a score file"),
         "make-results": ("results", "make_results", "results.tsv, the EER table and DET plots of all evaluations"),
     },
     "training": {
         "train": ("training", "train", "train a system from its YAML and a training data directory"),
+        "train-ivector-system": (
+            "ivector_system",
+            "train_ivector_system",
+            "train UBM and extractor of an i-vector system",
+        ),
         "extract-embeddings": ("training", "extract_embeddings", "embeddings of every utterance of a feature table"),
         "show-config": ("training", "show_config", "check a system's YAML and print it resolved"),
     },
@@ -67,6 +128,9 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
         "utt2spk-to-spk2utt": ("datadir", "utt2spk_to_spk2utt", "turn utt2spk into spk2utt"),
         "spk2utt-to-utt2spk": ("datadir", "spk2utt_to_utt2spk", "turn spk2utt into utt2spk"),
         "get-utt2dur": ("datadir", "get_utt2dur", "duration in seconds of every utterance"),
+    },
+    "Kaldi": {
+        "kaldi-path": ("kaldi_path", "kaldi_path", "print a folder of executables named like Kaldi's tools"),
     },
     "corpora": {
         "make-mini-corpus": ("corpora", "make_mini_corpus", "synthesise the embedded two-domain corpus"),
@@ -106,7 +170,8 @@ def main(argv: list[str] | None = None) -> int:
     module, function, _ = known[name]
     try:
         code = getattr(importlib.import_module(f"vouch.cli.{module}"), function)(argv[1:])
-        sys.stdout.flush()
+        if sys.stdout is not None:  # None: it was closed by who started us
+            sys.stdout.flush()
         return int(code or 0)
     except VouchError as error:
         print(f"vouch {name}: error: {error}", file=sys.stderr)

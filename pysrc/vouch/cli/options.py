@@ -138,9 +138,9 @@ class ToolOptions:
     def _convert(self, name: str, text: str | None, where: str) -> Any:
         option = self._options[name]
         if isinstance(option.default, bool):
-            if text is None or text in ("true", "True", "t", "1", ""):
+            if text is None or text.lower() in ("true", "t", "1", ""):
                 return True
-            if text in ("false", "False", "f", "0"):
+            if text.lower() in ("false", "f", "0"):
                 return False
             raise VouchError(f"{where}: --{name} takes true or false, not '{text}'")
         if text is None:

@@ -1,40 +1,26 @@
 """Tools on vectors (embeddings): copy-vector, ivector-mean, ivector-subtract-global-mean, ivector-normalize-length,
-transform-vec. Options, defaults, arguments and exit codes are those of Kaldi's tools of the same names; a tool that
-wrote nothing exits with 1. Vectors are float32 between tools, as Kaldi's.
+with the options, defaults, arguments and exit codes of Kaldi's tools of the same names; a tool that wrote nothing exits
+with 1. Vectors are float32 between tools, as Kaldi's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from vouch.cli.log import log, warn
 from vouch.cli.options import ToolOptions
+from vouch.cli.vector_blocks import float_vectors
 from vouch.errors import VouchError
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-def _vectors(rspecifier: str) -> Iterator[tuple[str, np.ndarray]]:
-    """Every (key, vector) as float32."""
-    import numpy as np
-
-    from vouch.io.tables import read_table
-
-    for key, vector in read_table(rspecifier, "vector"):
-        yield key, vector.astype(np.float32, copy=False)
-
-
 def _same_size(key: str, vector: np.ndarray, size: int, other: str) -> np.ndarray:
     if len(vector) != size:
         raise VouchError(f"vector '{key}' has {len(vector)} values, {other} {size}; they must come from one system")
     return vector
-
-
-def _is_table(name: str) -> bool:
-    words = name.partition(":")[0].split(",") if ":" in name else []
-    return bool({"ark", "scp"} & set(words))
 
 
 def copy_vector(argv: list[str]) -> int:
@@ -47,8 +33,11 @@ def copy_vector(argv: list[str]) -> int:
     )
     options.add("binary", True, "write binary; for files only, a table says ark,t: for text")
     options.add("change-dim", -1, "cut the vectors, or pad them with zeros, to this many values; -1 = do not")
+    options.add("scale", 1.0, "multiply the vectors of a table by this", single=True)
     values, (source, target) = options.parse(argv)
-    if _is_table(source) != _is_table(target):
+    from vouch.io.specifiers import is_table
+
+    if is_table(source) != is_table(target):
         raise VouchError(f"'{source}' and '{target}': both must be tables (ark:, scp:) or both files")
     import numpy as np
 
@@ -62,16 +51,19 @@ def copy_vector(argv: list[str]) -> int:
         changed[:kept] = vector[:kept]
         return changed
 
-    if not _is_table(source):
+    if not is_table(source):
+        if values.scale != 1:
+            raise VouchError("--scale is for tables; write ark:… in front of both names")
         write_vector(target, resized(read_vector(source).astype(np.float32)), values.binary)
-        log(f"Copied the vector to {target}")
+        log(f"Copied vector to {target}")
         return 0
     done = 0
     with TableWriter(target, "vector") as writer:
-        for key, vector in _vectors(source):
-            writer.write(key, resized(vector))
+        for key, vector in float_vectors(source):
+            vector = resized(vector)
+            writer.write(key, vector if values.scale == 1 else vector * np.float32(values.scale))
             done += 1
-    log(f"Copied {done} vectors")
+    log(f"Copied {done} vectors.")
     return 0 if done else 1
 
 
@@ -108,7 +100,7 @@ def _sum(vectors: Iterable[tuple[str, np.ndarray]]) -> tuple[np.ndarray | None, 
 def _mean_of_all(source: str, target: str, binary: bool) -> int:
     from vouch.io.tables import write_vector
 
-    total, count = _sum(_vectors(source))
+    total, count = _sum(float_vectors(source))
     if total is None:
         raise VouchError(f"'{source}' has no vectors to take the mean of; check the step that made it")
     write_vector(target, total * (1.0 / count), binary)
@@ -155,14 +147,14 @@ def _mean_of_speakers(spk2utt: str, source: str, target: str, counts: str = "") 
             done += 1
             utterances += len(found)
     log(
-        f"Computed the mean of {done} speakers ({no_utterances} without utterances) from {utterances} utterances"
-        f" ({absent} absent)"
+        f"Computed mean of {done} speakers ({no_utterances} with no utterances), consisting of {utterances} utterances"
+        f" ({absent} absent from input)."
     )
     if total is not None:
         length = float(np.sqrt(square / done / len(total)))
         log(
-            f"Norm of the mean of the speakers is {np.linalg.norm(total / done):.6g};"
-            f" root mean square length of a speaker's vector over sqrt(dim) is {length:.6g}"
+            f"Norm of mean of speakers is {np.linalg.norm(total / done):.6g}, root-mean-square length of their vectors"
+            f" divided by sqrt(dim) is {length:.6g}"
         )
     return 0 if done else 1
 
@@ -191,10 +183,10 @@ def _subtract_given(mean_file: str, source: str, target: str) -> int:
     mean = read_vector(mean_file).astype(np.float32)
     done = 0
     with TableWriter(target, "vector") as writer:
-        for key, vector in _vectors(source):
+        for key, vector in float_vectors(source):
             writer.write(key, _same_size(key, vector, len(mean), f"the mean {mean_file}") - mean)
             done += 1
-    log(f"Wrote {done} vectors with the mean subtracted")
+    log(f"Wrote {done} mean-subtracted vectors")
     return 0 if done else 1
 
 
@@ -203,17 +195,17 @@ def _subtract_own(source: str, target: str, subtract: bool) -> int:
 
     from vouch.io.tables import TableWriter, is_rereadable
 
-    held = None if is_rereadable(source) else list(_vectors(source))
-    total, count = _sum(_vectors(source) if held is None else held)
+    held = None if is_rereadable(source) else list(float_vectors(source))
+    total, count = _sum(float_vectors(source) if held is None else held)
     log(f"Read {count} vectors")
     if total is not None:
         log(f"Norm of their mean was {np.linalg.norm(total) / count:.6g}")
     with TableWriter(target, "vector") as writer:
         # Kaldi rounds the factor, not the mean, to single precision.
         shift = float(np.float32(-1.0 / count)) * total if count else None
-        for key, vector in _vectors(source) if held is None else held:
+        for key, vector in float_vectors(source) if held is None else held:
             writer.write(key, (vector + shift).astype(np.float32) if subtract else vector)
-    log(f"Wrote {count} vectors {'with the mean subtracted' if subtract else 'unchanged'}")
+    log(f"Wrote {count} {'mean-subtracted' if subtract else 'unchanged'} vectors")
     return 0 if count else 1
 
 
@@ -239,9 +231,9 @@ def ivector_normalize_length(argv: list[str]) -> int:
 
     from vouch.io.tables import TableWriter
 
-    ratios: list[float] = []
+    done, total, square = 0, 0.0, 0.0
     with TableWriter(target, "vector") as writer:
-        for key, vector in _vectors(source):
+        for key, vector in float_vectors(source):
             norm = _norm(vector)
             ratio = np.float32(float(norm) / np.sqrt(len(vector))) if values.scaleup and len(vector) else norm
             if values.verbose >= 2:
@@ -251,40 +243,10 @@ def ivector_normalize_length(argv: list[str]) -> int:
             elif values.normalize:
                 vector = vector * np.float32(1.0 / float(ratio))
             writer.write(key, vector)
-            ratios.append(float(ratio))
-    log(f"Processed {len(ratios)} vectors")
-    if ratios:
-        log(f"Mean ratio of length to wanted length was {np.mean(ratios):.6g}, std deviation {np.std(ratios):.6g}")
-    return 0 if ratios else 1
-
-
-def transform_vec(argv: list[str]) -> int:
-    """Apply a linear (dim columns) or affine (dim + 1 columns) transform to every vector."""
-    options = ToolOptions(
-        "transform-vec",
-        "[options] TRANSFORM-FILE VECTOR-RSPECIFIER OUT-WSPECIFIER",
-        "Multiply every vector by a matrix with as many columns as the vector has values or, with one column more,"
-        " the last being the offset.",
-        (3, 3),
-    )
-    _, (matrix_file, source, target) = options.parse(argv)
-    import numpy as np
-
-    from vouch.io.tables import TableWriter, read_matrix
-
-    matrix = read_matrix(matrix_file).astype(np.float32).astype(np.float64)
-    done = 0
-    with TableWriter(target, "vector") as writer:
-        for key, vector in _vectors(source):
-            if matrix.shape[1] not in (len(vector), len(vector) + 1):
-                raise VouchError(
-                    f"vector '{key}' has {len(vector)} values, but the transform {matrix_file} has"
-                    f" {matrix.shape[1]} columns (want as many, or one more); use the transform of this system"
-                )
-            out = matrix[:, : len(vector)] @ vector
-            if matrix.shape[1] > len(vector):
-                out += matrix[:, -1]
-            writer.write(key, out.astype(np.float32))
-            done += 1
-    log(f"Applied the transform to {done} vectors")
+            done, total, square = done + 1, total + float(ratio), square + float(ratio) ** 2
+    log(f"Processed {done} vectors.")
+    if done:
+        mean = total / done
+        deviation = max(square / done - mean**2, 0.0) ** 0.5
+        log(f"Average ratio of a vector to expected length was {mean:.6g}, standard deviation was {deviation:.6g}")
     return 0 if done else 1

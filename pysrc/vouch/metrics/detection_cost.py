@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import ndtri
 
 from vouch.errors import VouchError
 from vouch.metrics.eer import check_scores
@@ -47,17 +46,45 @@ def minimum_detection_cost(
     2 to 4). It is at most 1, as accepting and rejecting all are among the thresholds; of equal costs the
     lowest threshold is returned. Raises VouchError when p_target is not inside (0, 1) or a cost is not above 0.
     """
-    if not (0 < p_target < 1 and c_miss > 0 and c_fa > 0):
-        raise VouchError(f"P_target {p_target:g}, C_miss {c_miss:g}, C_fa {c_fa:g}: want 0 < P < 1 and costs above 0")
+    _check_costs(p_target, c_miss, c_fa)
     costs = c_miss * p_target * rates.p_miss + c_fa * (1 - p_target) * rates.p_fa
     best = int(np.argmin(costs))
     return float(costs[best] / min(c_miss * p_target, c_fa * (1 - p_target))), float(rates.thresholds[best])
+
+
+def _check_costs(p_target: float, c_miss: float, c_fa: float) -> None:
+    if not (0 < p_target < 1 and c_miss > 0 and c_fa > 0):
+        raise VouchError(f"P_target {p_target:g}, C_miss {c_miss:g}, C_fa {c_fa:g}: want 0 < P < 1 and costs above 0")
+
+
+def minimum_detection_cost_in_order(
+    scores: np.ndarray, is_target: np.ndarray, p_target: float, c_miss: float = 1.0, c_fa: float = 1.0
+) -> tuple[float, float]:
+    """(minimum normalised detection cost, its threshold) by the rule of Kaldi's sid/compute_min_dcf.py.
+
+    scores `(trials,)`, is_target `(trials,)` bool. It differs from `minimum_detection_cost` in two points: accepting
+    all trials is not considered, and of equal scores those that come first are rejected first, so that the cost can
+    depend on the order of the trials. Of equal costs the lowest threshold is returned. Raises VouchError as
+    `minimum_detection_cost` and `error_rates` do.
+    """
+    _check_costs(p_target, c_miss, c_fa)
+    check_scores(scores[is_target], scores[~is_target])
+    order = np.argsort(scores, kind="stable")
+    misses = np.cumsum(is_target[order])
+    rejected = np.arange(1, len(scores) + 1) - misses
+    p_miss = misses / float(misses[-1])
+    p_fa = 1 - rejected / float(rejected[-1])
+    costs = c_miss * p_miss * p_target + c_fa * p_fa * (1 - p_target)
+    best = int(np.argmin(costs))
+    return float(costs[best]) / min(c_miss * p_target, c_fa * (1 - p_target)), float(scores[order[best]])
 
 
 def det_points(rates: ErrorRates, most: int = 2000) -> tuple[np.ndarray, np.ndarray]:
     """(P_fa, P_miss) `(points,)` of a DET curve, thinned to about `most` points evenly spread on probit axes."""
     if len(rates.p_fa) <= most:
         return rates.p_fa, rates.p_miss
+    from scipy.special import ndtri
+
     tiny = 0.5 / len(rates.p_fa)
     along = ndtri(np.clip(rates.p_miss, tiny, 1 - tiny)) - ndtri(np.clip(rates.p_fa, tiny, 1 - tiny))
     kept = np.unique(np.searchsorted(along, np.linspace(along[0], along[-1], most)))
