@@ -9,5 +9,7 @@ gpu="" # training and embeddings: one GPU a job where there is one
 if command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q '^GPU'; then gpu=" --gpu 1"; fi
 export feature_cmd=${feature_cmd:-run.py}              # features, VAD, augmentation
 export train_cmd=${train_cmd:-run.py$gpu}
-export extract_cmd=${extract_cmd:-run.py --mem 2G$gpu} # embeddings: each job loads PyTorch and a network
+# Embeddings: each job loads PyTorch and a network. The full-size i-vector extractor (2048 Gaussians, 600 dims) wants
+# more: extract_cmd="run.py --mem 8G".
+export extract_cmd=${extract_cmd:-run.py --mem 2G$gpu}
 unset gpu

@@ -82,6 +82,13 @@ def test_the_course_of_the_training(folder):
     assert lines[-1]["auxf"] > lines[-2]["auxf"]
 
 
+def test_a_finished_training_is_left_as_it_is(folder, capsys):
+    before = {path: path.stat().st_mtime_ns for path in (folder / "model").iterdir() if path.name != ".lock"}
+    assert train(folder, "model") == 0
+    assert "final.ie is there already" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
 class Killed(BaseException):
     """As kill -9: nothing runs after it."""
 

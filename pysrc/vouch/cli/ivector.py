@@ -178,6 +178,8 @@ def extract(argv: list[str]) -> None:
     opt, (model_in, feats, posteriors, ivectors_out) = options.parse(argv)
     if opt.spk2utt and opt.num_threads != 1:
         raise VouchError(f"--spk2utt works with one thread only, not --num-threads={opt.num_threads}: leave one out")
+    if not opt.acoustic_weight >= 0:
+        raise VouchError(f"--acoustic-weight={opt.acoustic_weight:g}: want 0 or more")
     use_threads(opt.num_threads)
 
     from vouch.cli.ivector_extraction import Extraction, per_speaker, per_utterance

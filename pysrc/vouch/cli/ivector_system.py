@@ -126,12 +126,12 @@ def _begin(training: IvectorTraining, config: dict, opts: SimpleNamespace, folde
             f"{folder} was begun on other features than {data} has now; --force=true trains again "
             f"(run.sh --stage 5 --force true), or choose another model directory"
         )
+    if not training.remaining():
+        training.clean()  # where it was killed before it could
+        return
     with open_output(str(note)) as file:
         file.write(f"{features}\n".encode())
     write_config(folder / "config.yaml", config)
-    if not training.remaining():
-        training.clean()
-        return
     ubm, extractor, frames = config["ubm"], config["extractor"], training.num_frames.sum()
     log(
         f"{len(training.source)} utterances, {frames} frames of {training.source.shape(0)[1]} dims; "

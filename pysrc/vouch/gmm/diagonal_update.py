@@ -104,13 +104,10 @@ def estimate(gmm: DiagGmm, stats: DiagStats, options: EstimateOptions) -> Estima
     if floored.any():
         notes.append(f"{floored.sum()} variances floored in {floored.any(axis=1).sum()} Gaussians.")
     old_means = gmm.means_invvars / gmm.inv_vars
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # a variance of 0 is found with the constants
         inv_vars = 1 / variances if "v" in flags else gmm.inv_vars
-    new = make(
-        counts.weights if "w" in flags else gmm.weights,
-        (means if "m" in flags else old_means) * inv_vars,
-        inv_vars,
-    )
+        means_invvars = (means if "m" in flags else old_means) * inv_vars
+    new = make(counts.weights if "w" in flags else gmm.weights, means_invvars, inv_vars)
     change = objective(new, stats) - objective(gmm, stats)
     if len(counts.removed):
         new = remove(new, counts.removed)

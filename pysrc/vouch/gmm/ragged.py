@@ -45,7 +45,7 @@ def selected_blocks(
     if selection is None:
         size = max(1, pairs // gaussians)
         for start in range(0, frames, size):
-            part = np.asarray(features[start : start + size], dtype=np.float64)
+            part = _double(features[start : start + size])
             offsets = np.arange(len(part) + 1) * gaussians
             yield Block(start, part, offsets, np.tile(np.arange(gaussians), len(part)))
         return
@@ -55,9 +55,14 @@ def selected_blocks(
     while start < frames:
         end = max(start + 1, int(np.searchsorted(offsets, offsets[start] + pairs, "right")) - 1)
         first, last = int(offsets[start]), int(offsets[end])
-        part = np.asarray(features[start:end], dtype=np.float64)
+        part = _double(features[start:end])
         yield Block(start, part, offsets[start : end + 1] - first, indices[first:last].astype(np.int64))
         start = end
+
+
+def _double(features: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):  # a signalling NaN
+        return np.asarray(features, dtype=np.float64)
 
 
 def frames_of_pairs(offsets: np.ndarray) -> np.ndarray:

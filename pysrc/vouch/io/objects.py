@@ -56,9 +56,12 @@ class ObjectReader:
         """Fail where an array holds NaN, infinity or a number so large that only damage can have made it."""
         for name, array in arrays.items():
             values = np.atleast_1d(0.0 if array is None else array)
-            sound = np.abs(values) <= _LARGEST  # False for NaN
-            if not sound.all():
-                self.fail(f"its {name.replace('_', ' ')} hold the number {values[~sound][0]:g}")
+            if not values.size:
+                continue
+            least, largest = values.min(), values.max()  # both NaN where one is; no copy of a large array
+            if not -_LARGEST <= least <= largest <= _LARGEST:
+                worst = largest if largest > _LARGEST else least
+                self.fail(f"its {name.replace('_', ' ')} hold the number {worst:g}")
 
     def token(self) -> str:
         """The next word; the one space behind it is used up too."""
