@@ -189,18 +189,12 @@ def test_every_truncation_of_a_binary_value_is_an_error(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", ["gselect", "posterior"])
 def test_truncations_of_a_text_of_lists(tmp_path, kind):
-    """Frames at the begin are whole posteriors, as in Kaldi; a selection must end its line."""
+    """Frames at the begin could be whole posteriors: the end of the line alone says that none is missing."""
     data = b"key " + write_payload(EXAMPLES[kind], kind, True)
     for size in range(5, len(data)):
         (tmp_path / "x.ark").write_bytes(data[:size])
-        if kind == "posterior" and data[:size].rstrip().endswith(b"]"):
-            [(_, found)] = read_table(f"ark:{tmp_path}/x.ark", kind)
-            frames = data[:size].count(b"]")
-            np.testing.assert_equal(found.offsets, LISTS.offsets[: frames + 1])
-            np.testing.assert_equal(found.indices, LISTS.indices[: LISTS.offsets[frames]])
-        else:
-            with pytest.raises(VouchError, match="x.ark"):
-                list(read_table(f"ark:{tmp_path}/x.ark", kind))
+        with pytest.raises(VouchError, match="x.ark"):
+            list(read_table(f"ark:{tmp_path}/x.ark", kind))
 
 
 @pytest.mark.parametrize("kind", values)

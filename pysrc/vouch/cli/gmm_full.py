@@ -192,7 +192,10 @@ def gselect_to_post(argv: list[str]) -> None:
                 entries += int(mine[-1] - mine[0])
         log(f"Done {done} files; {reader.errors + bad} had errors.")
         if not done:
-            raise VouchError(f"no utterance of {features} got posteriors; the warnings say why, or the table is empty")
+            raise VouchError(
+                f"no utterance of {features} with {gselect_in} got posteriors; the warnings say why, or the table is "
+                "empty"
+            )
     log(
         f"Overall loglike per frame is {per_frame(total, frames)} with {per_frame(entries, frames)} entries per frame, "
         f" over {frames:.6g} frames"

@@ -98,7 +98,10 @@ def _text_line(stream: BinaryIO) -> bytes | None:
         return None
     if not first:
         raise PayloadError("no data")
-    return first if first == b"\n" else first + stream.readline()
+    line = first if first == b"\n" else first + stream.readline()
+    if not line.endswith(b"\n"):  # only the end of the line says that nothing is missing
+        raise PayloadError("the line does not end with a newline (the file was cut off?)")
+    return line
 
 
 def _posterior_from_text(line: bytes) -> Posterior:
@@ -123,8 +126,8 @@ def _posterior_from_text(line: bytes) -> Posterior:
 
 def _selection_from_text(line: bytes) -> Selection:
     *frames, rest = line.split(b";")
-    if rest.strip() or not rest.endswith(b"\n"):
-        raise PayloadError("the line does not end with ; and a newline (the file was cut off?)")
+    if rest.strip():
+        raise PayloadError("the line does not end with ;")
     lists = [frame.split() for frame in frames]
     return Selection(_offsets([len(words) for words in lists]), _integers([word for words in lists for word in words]))
 
