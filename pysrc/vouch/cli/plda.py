@@ -203,12 +203,13 @@ def ivector_adapt_plda(argv: list[str]) -> None:
     default_to_one_thread()
 
     from vouch.backend.statistics import Moments
-    from vouch.cli.vector_blocks import read_vector_blocks
+    from vouch.cli.vector_blocks import read_vector_blocks, require_some
 
     plda = read_model(plda_in)
     moments = Moments()
     for _, block in read_vector_blocks(vectors, dim=plda.dim):
         moments.add(block)
+    require_some(moments.count, vectors)
     adapted = plda.adapt(moments, opt.within_covar_scale, opt.between_covar_scale, opt.mean_diff_scale)
     log(f"Adapted to {moments.count} vectors")
     log(f"Old diagonal of between-class covar was: {_show(plda.psi)}, new diagonal is {_show(adapted.psi)}")

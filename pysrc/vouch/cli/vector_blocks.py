@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 _BLOCK = 512  # vectors in memory at once, where a tool only accumulates
+_LARGEST = 1e18  # the square of a larger value overflows single precision
 _NAMED = 20  # missing keys warned of by name
 
 
@@ -23,6 +24,25 @@ def float_vectors(rspecifier: str) -> Iterator[tuple[str, np.ndarray]]:
 
     for key, vector in read_table(rspecifier, "vector"):
         yield key, vector.astype(np.float32, copy=False)
+
+
+def finite_vectors(rspecifier: str) -> Iterator[tuple[str, np.ndarray]]:
+    """As float_vectors, for arithmetic: raises VouchError, naming the key, on NaN, infinite or absurd values."""
+    for key, vector in float_vectors(rspecifier):
+        check_finite(rspecifier, key, vector)
+        yield key, vector
+
+
+def require_some(count: int, rspecifier: str) -> None:
+    """VouchError when a table had no vector; called before its output is finished, so that none is left."""
+    if not count:
+        raise VouchError(f"'{rspecifier}' has no vectors; check the step that made it")
+
+
+def check_finite(rspecifier: str, key: str, vector: np.ndarray) -> None:
+    """VouchError when a vector holds NaN, infinity, or values whose squares overflow."""
+    if len(vector) and not abs(vector).max() < _LARGEST:
+        raise VouchError(f"{rspecifier}: the vector of {key} has NaN, infinite or huge values: extract it again")
 
 
 def read_vector_blocks(
@@ -63,10 +83,9 @@ def _finite(rspecifier: str, keys: list[str], rows: list[np.ndarray]) -> np.ndar
     import numpy as np
 
     block = np.stack(rows)
-    finite = np.isfinite(block).all(axis=1)
-    if not finite.all():
-        key = keys[int(np.argmin(finite))]
-        raise VouchError(f"{rspecifier}: the vector of {key} has NaN or infinite values: extract it again")
+    if block.size and not np.abs(block).max() < _LARGEST:
+        for key, vector in zip(keys, rows, strict=True):
+            check_finite(rspecifier, key, vector)
     return block
 
 

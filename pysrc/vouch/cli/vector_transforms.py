@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vouch.cli.log import log
 from vouch.cli.options import ToolOptions
-from vouch.cli.vector_blocks import float_vectors
+from vouch.cli.vector_blocks import check_finite, finite_vectors, require_some
 from vouch.errors import VouchError
 
 if TYPE_CHECKING:
@@ -31,8 +31,9 @@ def transform_vec(argv: list[str]) -> int:
         for key, vector in _transformed(matrix_file, source):
             writer.write(key, vector)
             done += 1
+        require_some(done, source)
     log(f"Applied transform to {done} vectors.")
-    return 0 if done else 1
+    return 0
 
 
 def ivector_transform(argv: list[str]) -> int:
@@ -54,15 +55,15 @@ def ivector_transform(argv: list[str]) -> int:
             writer.write(key, vector)
             double = vector.astype(np.float64)
             done, total, square = done + 1, total + double, square + float(double @ double)
+        require_some(done, source)
     log(f"Processed {done} iVectors.")
-    if done:
-        mean = total / done
-        length = np.sqrt(max(square / done - float(mean @ mean), 0.0) / len(mean))
-        log(
-            f"Norm of mean was {np.linalg.norm(mean):.6g} (should be close to zero), length divided by sqrt(dim) was"
-            f" {length:.6g} (should probably be close to one)"
-        )
-    return 0 if done else 1
+    mean = total / done
+    length = np.sqrt(max(square / done - float(mean @ mean), 0.0) / len(mean))
+    log(
+        f"Norm of mean was {np.linalg.norm(mean):.6g} (should be close to zero), length divided by sqrt(dim) was"
+        f" {length:.6g} (should probably be close to one)"
+    )
+    return 0
 
 
 def _transformed(matrix_file: str, source: str) -> Iterator[tuple[str, np.ndarray]]:
@@ -72,7 +73,7 @@ def _transformed(matrix_file: str, source: str) -> Iterator[tuple[str, np.ndarra
     from vouch.io.tables import read_matrix
 
     matrix = read_matrix(matrix_file).astype(np.float32).astype(np.float64)
-    for key, vector in float_vectors(source):
+    for key, vector in finite_vectors(source):
         if matrix.shape[1] not in (len(vector), len(vector) + 1):
             raise VouchError(
                 f"vector '{key}' has {len(vector)} values, but the transform {matrix_file} has"
@@ -81,4 +82,5 @@ def _transformed(matrix_file: str, source: str) -> Iterator[tuple[str, np.ndarra
         out = matrix[:, : len(vector)] @ vector
         if matrix.shape[1] > len(vector):
             out += matrix[:, -1]
+        check_finite(f"{matrix_file} of {source}", key, out)
         yield key, out.astype(np.float32)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from vouch.cli.log import log, warn
 from vouch.cli.options import ToolOptions
-from vouch.cli.vector_blocks import float_vectors
+from vouch.cli.vector_blocks import check_finite, finite_vectors, float_vectors, require_some
 from vouch.errors import VouchError
 
 if TYPE_CHECKING:
@@ -63,8 +63,9 @@ def copy_vector(argv: list[str]) -> int:
             vector = resized(vector)
             writer.write(key, vector if values.scale == 1 else vector * np.float32(values.scale))
             done += 1
+        require_some(done, source)
     log(f"Copied {done} vectors.")
-    return 0 if done else 1
+    return 0
 
 
 def ivector_mean(argv: list[str]) -> int:
@@ -100,7 +101,7 @@ def _sum(vectors: Iterable[tuple[str, np.ndarray]]) -> tuple[np.ndarray | None, 
 def _mean_of_all(source: str, target: str, binary: bool) -> int:
     from vouch.io.tables import write_vector
 
-    total, count = _sum(float_vectors(source))
+    total, count = _sum(finite_vectors(source))
     if total is None:
         raise VouchError(f"'{source}' has no vectors to take the mean of; check the step that made it")
     write_vector(target, total * (1.0 / count), binary)
@@ -135,6 +136,7 @@ def _mean_of_speakers(spk2utt: str, source: str, target: str, counts: str = "") 
             mean = np.zeros(0, np.float32)
             for place, utterance in enumerate(found):
                 vector = table[utterance].astype(np.float32)
+                check_finite(source, utterance, vector)
                 mean = mean + _same_size(utterance, vector, len(mean), "those before it") if place else vector
             mean *= np.float32(1.0 / len(found))
             if total is None:
@@ -146,17 +148,18 @@ def _mean_of_speakers(spk2utt: str, source: str, target: str, counts: str = "") 
             square += float(np.dot(mean, mean))
             done += 1
             utterances += len(found)
+        if total is None:
+            raise VouchError(f"no utterance of {spk2utt} has a vector in {source}; check that they belong together")
     log(
         f"Computed mean of {done} speakers ({no_utterances} with no utterances), consisting of {utterances} utterances"
         f" ({absent} absent from input)."
     )
-    if total is not None:
-        length = float(np.sqrt(square / done / len(total)))
-        log(
-            f"Norm of mean of speakers is {np.linalg.norm(total / done):.6g}, root-mean-square length of their vectors"
-            f" divided by sqrt(dim) is {length:.6g}"
-        )
-    return 0 if done else 1
+    length = float(np.sqrt(square / done / max(len(total), 1)))
+    log(
+        f"Norm of mean of speakers is {np.linalg.norm(total / done):.6g}, root-mean-square length of their vectors"
+        f" divided by sqrt(dim) is {length:.6g}"
+    )
+    return 0
 
 
 def ivector_subtract_global_mean(argv: list[str]) -> int:
@@ -183,11 +186,12 @@ def _subtract_given(mean_file: str, source: str, target: str) -> int:
     mean = read_vector(mean_file).astype(np.float32)
     done = 0
     with TableWriter(target, "vector") as writer:
-        for key, vector in float_vectors(source):
+        for key, vector in finite_vectors(source):
             writer.write(key, _same_size(key, vector, len(mean), f"the mean {mean_file}") - mean)
             done += 1
+        require_some(done, source)
     log(f"Wrote {done} mean-subtracted vectors")
-    return 0 if done else 1
+    return 0
 
 
 def _subtract_own(source: str, target: str, subtract: bool) -> int:
@@ -195,18 +199,18 @@ def _subtract_own(source: str, target: str, subtract: bool) -> int:
 
     from vouch.io.tables import TableWriter, is_rereadable
 
-    held = None if is_rereadable(source) else list(float_vectors(source))
-    total, count = _sum(float_vectors(source) if held is None else held)
+    held = None if is_rereadable(source) else list(finite_vectors(source))
+    total, count = _sum(finite_vectors(source) if held is None else held)
     log(f"Read {count} vectors")
-    if total is not None:
-        log(f"Norm of their mean was {np.linalg.norm(total) / count:.6g}")
+    require_some(count, source)
+    log(f"Norm of their mean was {np.linalg.norm(total) / count:.6g}")
     with TableWriter(target, "vector") as writer:
         # Kaldi rounds the factor, not the mean, to single precision.
-        shift = float(np.float32(-1.0 / count)) * total if count else None
-        for key, vector in float_vectors(source) if held is None else held:
+        shift = float(np.float32(-1.0 / count)) * total
+        for key, vector in finite_vectors(source) if held is None else held:
             writer.write(key, (vector + shift).astype(np.float32) if subtract else vector)
     log(f"Wrote {count} {'mean-subtracted' if subtract else 'unchanged'} vectors")
-    return 0 if count else 1
+    return 0
 
 
 def _norm(vector: np.ndarray) -> np.float32:
@@ -233,7 +237,7 @@ def ivector_normalize_length(argv: list[str]) -> int:
 
     done, total, square = 0, 0.0, 0.0
     with TableWriter(target, "vector") as writer:
-        for key, vector in float_vectors(source):
+        for key, vector in finite_vectors(source):
             norm = _norm(vector)
             ratio = np.float32(float(norm) / np.sqrt(len(vector))) if values.scaleup and len(vector) else norm
             if values.verbose >= 2:
@@ -244,9 +248,9 @@ def ivector_normalize_length(argv: list[str]) -> int:
                 vector = vector * np.float32(1.0 / float(ratio))
             writer.write(key, vector)
             done, total, square = done + 1, total + float(ratio), square + float(ratio) ** 2
+        require_some(done, source)
     log(f"Processed {done} vectors.")
-    if done:
-        mean = total / done
-        deviation = max(square / done - mean**2, 0.0) ** 0.5
-        log(f"Average ratio of a vector to expected length was {mean:.6g}, standard deviation was {deviation:.6g}")
-    return 0 if done else 1
+    mean = total / done
+    deviation = max(square / done - mean**2, 0.0) ** 0.5
+    log(f"Average ratio of a vector to expected length was {mean:.6g}, standard deviation was {deviation:.6g}")
+    return 0
