@@ -12,4 +12,7 @@ export train_cmd=${train_cmd:-run.py$gpu}
 # Embeddings: each job loads PyTorch and a network. The full-size i-vector extractor (2048 Gaussians, 600 dims) wants
 # more: extract_cmd="run.py --mem 8G".
 export extract_cmd=${extract_cmd:-run.py --mem 2G$gpu}
+# Jobs that share each pass of an i-vector training: more than 1 where $train_cmd sends jobs to other machines. With 1 a
+# single process makes all passes.
+export ivector_jobs=${ivector_jobs:-1}
 unset gpu

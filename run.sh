@@ -181,9 +181,9 @@ fi
 # Without a GPU the systems are trained side by side, each on its share of the cores: many small operations gain
 # little from a second core, and lose much when it is busy.
 train_system() {
-  local step=train.sh trained_on=train_aug_nosil
-  if [ "${kind_of[$1]}" = ivector ]; then step=train_ivector.sh trained_on=train_$1; fi
-  "$steps/$step" --cmd "$train_cmd" --num-threads "$2" --device "$device" --force "$force" \
+  local step=(train.sh) trained_on=train_aug_nosil
+  if [ "${kind_of[$1]}" = ivector ]; then step=(train_ivector.sh --nj "$ivector_jobs") trained_on=train_$1; fi
+  "$steps/${step[0]}" "${step[@]:1}" --cmd "$train_cmd" --num-threads "$2" --device "$device" --force "$force" \
     "$conf/$1.yaml" "$data/${features[$1]}/$trained_on" "$exp/$1"
 }
 if runs 5; then
