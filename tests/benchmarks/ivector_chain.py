@@ -40,7 +40,11 @@ def timed(name: str, commands: list[str], folder: Path, seconds: dict[str, float
 def chain(data: Path, model: Path, jobs: int) -> dict[str, list[str]]:
     """Name and commands of each stage from wav to i-vectors."""
     nj, conf = f"--nj {jobs}", ROOT / "conf/small"
-    embeddings = f"{model}/embeddings"
+
+    def extract(part: str) -> str:
+        share = max(1, jobs // 2)
+        return f"steps/extract_embeddings.sh --nj {share} {FRONTEND} {model} {data}/{part} {model}/embeddings/{part}"
+
     return {
         "MFCC and VAD": [
             f"steps/make_mfcc.sh {nj} --feature-config {conf}/mfcc.conf {data}/{part}; "
@@ -54,8 +58,14 @@ def chain(data: Path, model: Path, jobs: int) -> dict[str, list[str]]:
         "UBM and extractor": [
             f"steps/train_ivector.sh --num-threads {jobs} {conf}/ivector.yaml {data}/train_ivector {model}"
         ],
+        # the evaluation's two small parts beside the training part: every job pays for the start of PyTorch
         "i-vectors": [
-            f"steps/extract_embeddings.sh {nj} {FRONTEND} {model} {data}/{part} {embeddings}/{part}" for part in PARTS
+            " ".join(
+                [
+                    f"{{ {extract('enroll')}; {extract('test')}; }} & evaluation=$!;",
+                    f"{extract('train')}; wait $evaluation",
+                ]
+            )
         ],
     }
 

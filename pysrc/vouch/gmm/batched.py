@@ -15,6 +15,7 @@ from torch import Tensor
 from vouch.gmm.models import DiagGmm, DiagStats, FullGmm, FullStats
 
 _ELEMENTS = {"cpu": 1 << 23, "cuda": 1 << 27}  # of the largest array made at a time: frames x Gaussians
+_IN_CACHE = {"cpu": 1 << 19, "cuda": 1 << 27}  # the same where the array is gone over several times
 _NEGLIGIBLE = 1e-6  # a posterior that full-covariance statistics leave out
 
 
@@ -42,7 +43,7 @@ class DiagonalEStep:
         """The statistics of features (frames, dims). Several threads may ask at once."""
         occupancy, sums = np.zeros(self._num_gauss), np.zeros((self._num_gauss, 2 * self._dim))
         log_likelihood = 0.0
-        for part in _parts(features, self._num_gauss, self._scorer.device):
+        for part in _parts(features, self._num_gauss, self._scorer.device, _IN_CACHE):
             scores, pair = self._scorer.score(part)
             total = scores.logsumexp(1, keepdim=True)
             posteriors = scores.sub_(total).exp_()
@@ -177,8 +178,10 @@ def by_gaussian(gaussians: Tensor, num_gauss: int) -> list[tuple[int, Tensor]]:
     return [(g, positions) for g, positions in enumerate(order.split(counts)) if len(positions)]
 
 
-def _parts(features: np.ndarray, num_gauss: int, device: torch.device) -> list[Tensor]:
-    frames = max(1, _ELEMENTS.get(device.type, _ELEMENTS["cpu"]) // num_gauss)
+def _parts(
+    features: np.ndarray, num_gauss: int, device: torch.device, elements: dict[str, int] = _ELEMENTS
+) -> list[Tensor]:
+    frames = max(1, elements.get(device.type, elements["cpu"]) // num_gauss)
     whole = torch.as_tensor(np.ascontiguousarray(features, np.float32))
     return [whole[at : at + frames].to(device) for at in range(0, len(whole), frames)]
 

@@ -33,7 +33,7 @@ from vouch.io.gmm import read_diag_gmm, read_full_gmm, write_diag_gmm, write_ful
 from vouch.io.ivector_extractor import read_ivector_extractor, write_ivector_extractor
 from vouch.training.ivector_options import ExtractorOptions, UbmOptions
 
-_BATCH_FRAMES = {"cpu": 1 << 15, "cuda": 1 << 18}  # read and computed at a time
+_BATCH_FRAMES = {"cpu": 1 << 14, "cuda": 1 << 18}  # read and computed at a time
 _AGAIN = "train again with --force=true"
 
 
