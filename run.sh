@@ -36,9 +36,9 @@ Options (default):
   --stage N ($stage)  --stop-stage N ($stop_stage)  --systems \"NAME ...\" ($systems)
   --prepare SCRIPT ($prepare)  --prepare-options \"OPTION ...\" (none)
   --corpus DIR (OUT/corpus)  --out DIR (this folder)
-  --conf DIR (chosen by the preparation, else conf)  --nj N (cores)
+  --conf DIR (chosen by the preparation, else conf)  --nj N (0: one for each core)
   --noise DIR  --music DIR  --babble DIR  --rirs DIR (generated)
-  --device auto|cpu|cuda ($device)  --seed N ($seed)  --allow-pipes true|false ($allow_pipes)  --force true|false ($force)
+  --device auto|cpu|cuda ($device)  --seed N ($seed; another one wants another --out)  --allow-pipes true|false ($allow_pipes)  --force true|false ($force)
 A killed run goes on with the same command: finished steps are skipped. Stages 7 to 9 are always done anew."
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -65,6 +65,9 @@ if [ ! -f "$prepare" ] && [ -f "$HERE/$prepare" ]; then prepare=$HERE/$prepare; 
 if [ "$nj" -eq 0 ]; then nj=$(getconf _NPROCESSORS_ONLN); fi
 data=$out/data exp=$out/exp results=$out/results steps=$HERE/steps
 started=$SECONDS
+mkdir -p "$out" || fail "cannot make $out; choose another --out"
+exec 8>"$out/.lock"
+flock -n 8 || { echo "run.sh: another run works in $out (or what a killed one left); waiting for it" >&2; flock 8; }
 
 announce() { echo; echo "=== stage $1: $2 ($(date '+%H:%M:%S'), $((SECONDS - started)) s since the start)"; }
 runs() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
@@ -221,11 +224,11 @@ if runs 6; then
 fi
 
 if runs 7; then
+  for system in $systems; do need "$exp/$system/config.yaml" "run.sh --stage 5 --systems $system"; done
   for system in $systems; do
     announce 7 "backends of $system"
     adapt=()
     if [ -d "$data/adapt" ]; then adapt=("$exp/$system/embeddings/adapt"); fi
-    need "$exp/$system/config.yaml" "run.sh --stage 5 --systems $system"
     # shellcheck disable=SC2086 # several words
     "$steps/train_backend.sh" ${backend_options[$system]} \
       "$exp/$system/embeddings/train_backend" "$exp/$system/backend" "${adapt[@]}"

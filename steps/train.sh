@@ -20,7 +20,12 @@ need "$system" "copy one of conf/*.yaml"
 need "$data/feats.scp" "steps/prepare_feats_for_training.sh"
 mkdir -p "$model/log"
 log=$model/log/train_$(basename "$model").log
-echo "${0##*/}: training $model; follow it with: tail -f $log"
+if [ -f "$model/final.pt" ] && [ "$force" != true ]; then
+  log=$model/log/check_$(basename "$model").log # is it what is asked for? The log of the training stays
+  echo "${0##*/}: $model is trained already (--force true repeats it)"
+else
+  echo "${0##*/}: training $model; follow it with: tail -f $log"
+fi
 $cmd --num-threads "$num_threads" "$log" \
   vouch train --device="$device" --num-threads="$num_threads" --force="$force" "$system" "$data" "$model" &
 job=$!

@@ -28,7 +28,12 @@ arguments=("$system" "$data" "$model")
 in_one_process() {
   local file
   file=$log/train_$(basename "$model").log
-  echo "${0##*/}: training $model; follow it with: tail -f $file"
+  if [ -f "$model/final.ie" ] && [ "$force" != true ]; then
+    file=$log/check_$(basename "$model").log # is it what is asked for? The log of the training stays
+    echo "${0##*/}: $model is trained already (--force true repeats it)"
+  else
+    echo "${0##*/}: training $model; follow it with: tail -f $file"
+  fi
   $cmd --num-threads "$num_threads" "$file" "${train[@]}" --force="$force" "${arguments[@]}" &
   job=$!
   trap 'kill "$job" 2>/dev/null || true' INT TERM # run.sh may have started this step in the background

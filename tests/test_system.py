@@ -119,7 +119,7 @@ def test_the_defaults_of_an_ivector_system():
         ({"kind": "ivektor"}, "x.yaml: kind: 'ivektor' is unknown; want network or ivector"),
         ({"network": {}}, "unknown key 'network'"),
         ({"ubm": {"gausians": 8}}, "unknown key 'ubm.gausians'; did you mean 'gaussians'"),
-        ({"ubm": {"gaussians": 8}}, "ubm: start_gaussians wants to be 1 to 8"),
+        ({"ubm": {"gaussians": 8}}, "ubm: start_gaussians is 1024, want 1 to the 8 gaussians"),
         ({"extractor": {"dim": 100}}, "backend.lda_dim is above extractor.dim; want at most 100"),
         ({"extractor": {"iterations": 0}}, "extractor: dim wants 2 or more, iterations 1 or more"),
         ({"frontend": {"delta_order": -1}}, "frontend: num_ceps and delta_order want 0 or more"),

@@ -7,8 +7,10 @@ only inside the function that works, so that `vouch TOOL --help` answers at once
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
+from contextlib import suppress
 
 from vouch.errors import VouchError
 
@@ -147,11 +149,20 @@ def _overview() -> str:
     return "\n".join(lines)
 
 
+def _buffer_stdout() -> None:
+    """With PYTHONUNBUFFERED standard output is a raw stream, whose write() may take a part only after a signal (a
+    job that is suspended and continued): archives in pipes would lose bytes."""
+    if sys.stdout is sys.__stdout__ and isinstance(getattr(sys.stdout, "buffer", None), io.RawIOBase):
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(sys.stdout.buffer), encoding=sys.stdout.encoding)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run `vouch TOOL …`; returns the exit code: 0, or 1 after one `vouch TOOL: error: …` line on stderr."""
     argv = sys.argv[1:] if argv is None else argv
+    _buffer_stdout()
     if not argv or argv[0] in ("-h", "--help", "help"):
-        print(_overview())
+        with suppress(BrokenPipeError):
+            print(_overview(), flush=True)
         return 0 if argv else 1
     if argv[0] == "--version":
         from vouch import __version__

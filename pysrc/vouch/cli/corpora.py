@@ -69,8 +69,12 @@ def _claim(out: Path, settings: dict[str, int | float | str]) -> bool:
         except ValueError:
             raise VouchError(f"{path}: is not JSON; remove {out} and run again") from None
         if found != settings:
+            names = sorted({*found, *settings}) if isinstance(found, dict) else []
+            other = [name for name in names if found.get(name) != settings.get(name)]
             raise VouchError(
-                f"{out} holds a corpus made with {found}, now wanted {settings}; remove it or name another folder"
+                f"{out} holds a corpus made with "
+                + ", ".join(f"{name} {found.get(name)} (now {settings.get(name)})" for name in other)
+                + "; give its options (run.sh: --prepare-options), remove it, or name another folder"
             )
         return (out / DONE).exists()
     out.mkdir(parents=True, exist_ok=True)

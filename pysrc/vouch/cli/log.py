@@ -7,9 +7,15 @@ import sys
 
 def log(message: str) -> None:
     """Say what happened."""
-    print(f"LOG {message}", file=sys.stderr, flush=True)
+    _write(f"LOG {message}\n")
 
 
 def warn(message: str) -> None:
     """Say what was skipped or looks wrong, while the work goes on."""
-    print(f"WARNING {message}", file=sys.stderr, flush=True)
+    _write(f"WARNING {message}\n")
+
+
+def _write(line: str) -> None:
+    """In one piece, so that the lines of tools in one pipeline stay apart."""
+    sys.stderr.write(line)
+    sys.stderr.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -285,21 +286,19 @@ def check_configuration(folder: Path, config: dict) -> None:
     path = folder / "config.yaml"
     if not path.exists():
         return
-    different = _first_difference(resolve(read_config(path), str(path)), config, "")
+    different = list(_differences(resolve(read_config(path), str(path)), config, ""))
     if different:
         raise VouchError(
-            f"{folder} was begun with another configuration: {different}; "
-            f"--force=true trains it again, or choose another model directory"
+            f"{folder} was begun with another configuration: {', '.join(different)}; "
+            f"--force=true trains it again (run.sh --stage 5 --force true), or choose another model directory"
         )
 
 
-def _first_difference(there: dict, here: dict, where: str) -> str:
-    for key in sorted({*there, *here}):
+def _differences(there: dict, here: dict, where: str) -> Iterator[str]:
+    """What differs and concerns the training: the backend is trained after it, and anew each time."""
+    for key in sorted({*there, *here} - ({"backend"} if not where else set())):
         a, b = there.get(key), here.get(key)
         if isinstance(a, dict) and isinstance(b, dict):
-            inner = _first_difference(a, b, f"{where}{key}.")
-            if inner:
-                return inner
+            yield from _differences(a, b, f"{where}{key}.")
         elif a != b:
-            return f"{where}{key} was {a}, now {b}"
-    return ""
+            yield f"{where}{key} was {a}, now {b}"

@@ -20,7 +20,9 @@ def update_variances(
     """
     updated = np.flatnonzero(stats.occupancy >= min_count)
     if not len(updated):
-        raise VouchError(f"no Gaussian has a count of {min_count:g}: train on more data, or lower --gaussian-min-count")
+        raise VouchError(
+            f"no Gaussian has a count of {min_count:g}: more data, fewer Gaussians, or a lower --gaussian-min-count"
+        )
     counts = stats.occupancy[updated]
     sums = np.stack([_residual_scatter(extractor, stats, i) for i in updated])
     covars = sums / counts[:, None, None]

@@ -15,7 +15,7 @@ from vouch.gmm import diagonal
 from vouch.gmm.models import LARGEST, DiagGmm, DiagStats
 
 _PERTURB = 0.1  # standard deviations by which the halves of a split Gaussian move apart
-_FRAMES_PER_GAUSSIAN = 10
+FRAMES_PER_GAUSSIAN = 10
 
 
 class FrameReservoir:
@@ -64,9 +64,9 @@ def random_start(features: np.ndarray, num_gauss: int, rng: np.random.Generator)
     frames = len(features)
     if num_gauss < 1:
         raise VouchError(f"{num_gauss} Gaussians to start with; want 1 or more")
-    if frames < _FRAMES_PER_GAUSSIAN * num_gauss:
+    if frames < FRAMES_PER_GAUSSIAN * num_gauss:
         raise VouchError(
-            f"{frames} frames are too few for {num_gauss} Gaussians: give at least {_FRAMES_PER_GAUSSIAN * num_gauss} "
+            f"{frames} frames are too few for {num_gauss} Gaussians: give at least {FRAMES_PER_GAUSSIAN * num_gauss} "
             "frames (features, --num-frames), or fewer Gaussians (--num-gauss-init)"
         )
     mean, square = np.zeros(features.shape[1]), np.zeros(features.shape[1])

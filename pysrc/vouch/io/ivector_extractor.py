@@ -45,7 +45,7 @@ class StatsArrays(NamedTuple):
 
 def read_ivector_extractor(rxfilename: str) -> ExtractorArrays:
     """Read an extractor; raises VouchError where the file is not one, or its arrays do not fit together."""
-    what, fix = "an i-vector extractor", "train it again with ivector-extractor-est"
+    what, fix = "an i-vector extractor", "give a model of ivector-extractor-init or ivector-extractor-est"
     with read_object(rxfilename, what, fix) as reader:
         reader.expect("<IvectorExtractor>")
         reader.expect("<w>")

@@ -15,7 +15,7 @@ def read_logistic_regression(rxfilename: str) -> tuple[np.ndarray, np.ndarray]:
 
     Older files have no classes; then component i is class i. Raises VouchError on a damaged file or another model.
     """
-    with read_object(rxfilename, "a logistic regression", "train it again with logistic-regression-train") as reader:
+    with read_object(rxfilename, "a logistic regression", "give a model of logistic-regression-train") as reader:
         reader.expect("<LogisticRegression>")
         reader.expect("<weights>")
         weights = reader.matrix()

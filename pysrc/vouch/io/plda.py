@@ -14,7 +14,7 @@ def read_plda(rxfilename: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     Binary (single or double precision) and text forms are told apart by the file itself.
     Raises VouchError when the file is not a whole PLDA model.
     """
-    with read_object(rxfilename, "a PLDA model", "train it again with ivector-compute-plda") as reader:
+    with read_object(rxfilename, "a PLDA model", "give a model of ivector-compute-plda") as reader:
         reader.expect("<Plda>")
         mean, transform, psi = reader.vector(), reader.matrix(), reader.vector()
         reader.expect("</Plda>")

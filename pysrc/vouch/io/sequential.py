@@ -91,7 +91,7 @@ def load_payload(stream: BinaryIO, kind: str, where: str, part: Range | None = N
     try:
         return read_payload(stream, kind, part)
     except PayloadError as error:
-        raise VouchError(f"{where}: cannot read a {kind}: {error}; write this file again") from None
+        raise VouchError(f"{where}: cannot read a {kind}: {error}; give another file, or write it again") from None
     except OSError as error:
         raise VouchError(f"{where}: cannot read a {kind}: {error.strerror or error}; check the disk") from None
 

@@ -51,6 +51,8 @@ def open_input(rxfilename: str) -> Iterator[BinaryIO]:
             raise VouchError("standard input is closed; give a file, or a command that writes to it")
         stdin = sys.stdin.buffer
         yield stdin if hasattr(stdin, "peek") else io.BufferedReader(stdin)
+    elif name.partition(":")[0].split(",")[0] in ("ark", "scp"):
+        raise VouchError(f"'{rxfilename}' is a table, where one file is wanted; are the arguments in their order?")
     elif name.startswith("|"):
         raise VouchError(f"'{rxfilename}' is a command to write to, not to read from; put the | at the end")
     elif name.endswith("|"):

@@ -25,7 +25,7 @@ from vouch.gmm.extractor import ExtractorStats, IvectorExtractor, Note
 from vouch.gmm.extractor import init as init_extractor
 from vouch.gmm.extractor_estimation import estimate as estimate_extractor
 from vouch.gmm.full import to_diag
-from vouch.gmm.initialise import grow, random_start
+from vouch.gmm.initialise import FRAMES_PER_GAUSSIAN, grow, random_start
 from vouch.gmm.models import DiagGmm, DiagStats, FullGmm, FullStats
 from vouch.io.arrays import read_arrays, read_records, write_arrays, write_records
 from vouch.io.checkpoints import TrainingLog
@@ -216,6 +216,11 @@ class IvectorTraining:
     def _estimate_start(self, one: Pass, _: dict) -> None:
         options, rng = self.ubm, np.random.default_rng([self.ubm.seed, 1])
         frames = self._random_frames(rng)
+        if len(frames) < FRAMES_PER_GAUSSIAN * options.gaussians:
+            raise VouchError(
+                f"ubm.gaussians {options.gaussians} are too many for {len(frames)} frames, want "
+                f"{FRAMES_PER_GAUSSIAN} for each: write fewer, train on more data, or raise ubm.start_frames"
+            )
         last = {}
 
         def e_step(gmm: DiagGmm) -> DiagStats:

@@ -28,8 +28,12 @@ class UbmOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.gaussians < 1:
+            raise ValueError(f"gaussians {self.gaussians}, want 1 or more")
         if not 1 <= self.start_gaussians <= self.gaussians:
-            raise ValueError(f"start_gaussians wants to be 1 to {self.gaussians}, the gaussians")
+            raise ValueError(
+                f"start_gaussians is {self.start_gaussians}, want 1 to the {self.gaussians} gaussians: set it too"
+            )
         if self.gaussians > self.start_gaussians and self.start_iterations < 2:
             raise ValueError("start_iterations wants 2 or more to grow from start_gaussians to gaussians")
         if min(self.start_iterations, self.diagonal_iterations) < 0:
