@@ -75,7 +75,7 @@ def seek(stream: BinaryIO, offset: int, path: str) -> None:
 
 def _bash(command: str) -> list[str]:
     if "\0" in command:
-        raise VouchError(f"{command!r} holds a zero byte and cannot be a command; is the table an archive? then say ark:")
+        raise VouchError(f"{command!r} holds a zero byte: it is no command; for an archive say ark:")
     return ["bash", "-o", "pipefail", "-c", command]
 
 
