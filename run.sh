@@ -65,9 +65,6 @@ if [ ! -f "$prepare" ] && [ -f "$HERE/$prepare" ]; then prepare=$HERE/$prepare; 
 if [ "$nj" -eq 0 ]; then nj=$(getconf _NPROCESSORS_ONLN); fi
 data=$out/data exp=$out/exp results=$out/results steps=$HERE/steps
 started=$SECONDS
-mkdir -p "$out" || fail "cannot make $out; choose another --out"
-exec 8>"$out/.lock"
-flock -n 8 || { echo "run.sh: another run works in $out (or what a killed one left); waiting for it" >&2; flock 8; }
 
 announce() { echo; echo "=== stage $1: $2 ($(date '+%H:%M:%S'), $((SECONDS - started)) s since the start)"; }
 runs() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
@@ -104,6 +101,12 @@ read_settings() {
   echo "run.sh: settings from $conf, systems $systems, data in $data"
 }
 if [ -n "$conf" ]; then read_settings; fi # else the data preparation may choose them
+
+if runs 1; then mkdir -p "$out" || fail "cannot make $out; choose another --out"; fi
+if [ -d "$out" ]; then # one run at a time
+  exec 8>"$out/.lock"
+  flock -n 8 || { echo "run.sh: another run works in $out (or what a killed one left); waiting for it" >&2; flock 8; }
+fi
 
 if runs 1; then
   announce 1 "data directories by ${prepare##*/}"
