@@ -33,7 +33,9 @@ def run(tmp_path):
 
 
 def start(tmp_path, *words):
-    return subprocess.Popen([sys.executable, RUN, *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    # A shell starts its background jobs deaf to SIGINT, and so the tests where they run as one: env undoes it.
+    command = ["env", "--default-signal=INT", sys.executable, str(RUN), *words]
+    return subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
 
 
 def wait_for(condition, seconds=10.0):
