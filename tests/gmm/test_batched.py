@@ -52,7 +52,7 @@ def pair_lists(found: batched.FramePosteriors) -> np.ndarray:
 
 
 def test_diagonal_statistics_are_those_of_the_tools(features, models, monkeypatch):
-    monkeypatch.setitem(batched._ELEMENTS, "cpu", 40 * GAUSSIANS)  # many parts
+    monkeypatch.setitem(batched._IN_CACHE, "cpu", 40 * GAUSSIANS)  # many parts
     found, wanted = batched.DiagonalEStep(models[0], CPU).of(features), diagonal.accumulate(models[0], features)
     for name in ("occupancy", "means", "variances", "log_likelihood"):
         near(np.asarray(getattr(found, name)), np.asarray(getattr(wanted, name)))

@@ -17,7 +17,7 @@ from vouch.errors import VouchError
 from vouch.io.audio import read_waves
 from vouch.io.payloads import write_payload
 from vouch.io.ragged import Posterior, Selection
-from vouch.io.tables import TableWriter, open_table, read_table
+from vouch.io.tables import TableWriter, open_input, open_table, read_table
 
 keys = st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=12)
 sizes = hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9)
@@ -155,6 +155,8 @@ def test_random_bytes_raise_only_vouch_errors(begin, rest):
 
 def test_a_command_with_a_zero_byte_is_an_error():
     _only_vouch_errors(b"k \0B|")
+    with pytest.raises(VouchError, match="zero byte"), open_input("echo \0 |"):
+        pass
 
 
 @pytest.mark.parametrize("method", [0, 1, 3, 5])

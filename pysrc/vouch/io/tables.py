@@ -23,6 +23,7 @@ from vouch.io.streams import OpenFiles, is_pipe, open_input, open_output
 
 __all__ = [
     "RandomAccessTable",
+    "ScriptTable",
     "TableWriter",
     "is_rereadable",
     "open_input",
@@ -76,15 +77,10 @@ class RandomAccessTable(ABC):
         return VouchError(f"{self._name} has no entry for '{key}'; make it, or take the key out of the other list")
 
 
-class _ScpTable(RandomAccessTable):
-    def __init__(self, rspecifier: str, kind: str) -> None:
-        super().__init__(rspecifier, kind)
-        self._files = OpenFiles()
-        self._names: dict[str, str] = {}
-        for key, name in read_script(self._specifier.rxfilename):
-            if key in self._names:
-                raise VouchError(f"{self._specifier.rxfilename}: key '{key}' is there twice; remove one of the lines")
-            self._names[key] = name
+class ScriptTable(RandomAccessTable):
+    """A table behind a script file: `_names` has the rxfilename of every key."""
+
+    _names: dict[str, str]
 
     def __contains__(self, key: str) -> bool:
         if key not in self._names or not self._specifier.permissive:
@@ -94,6 +90,17 @@ class _ScpTable(RandomAccessTable):
         except VouchError:
             return False
         return True
+
+
+class _ScpTable(ScriptTable):
+    def __init__(self, rspecifier: str, kind: str) -> None:
+        super().__init__(rspecifier, kind)
+        self._files = OpenFiles()
+        self._names = {}
+        for key, name in read_script(self._specifier.rxfilename):
+            if key in self._names:
+                raise VouchError(f"{self._specifier.rxfilename}: key '{key}' is there twice; remove one of the lines")
+            self._names[key] = name
 
     def __getitem__(self, key: str) -> Any:
         if key not in self._names:

@@ -15,7 +15,7 @@ from vouch.io.payloads import PayloadError
 from vouch.io.sequential import read_archive, read_script
 from vouch.io.specifiers import parse_rspecifier
 from vouch.io.streams import is_pipe, open_input
-from vouch.io.tables import ArchiveTable, RandomAccessTable, TableWriter
+from vouch.io.tables import ArchiveTable, RandomAccessTable, ScriptTable, TableWriter
 
 
 class WaveWriter(TableWriter):
@@ -34,7 +34,7 @@ class WaveWriter(TableWriter):
         return wave_bytes(value)
 
 
-class _WaveScript(RandomAccessTable):
+class _WaveScript(ScriptTable):
     """The recordings of a script file; the one asked for last is kept."""
 
     def __init__(self, rspecifier: str, commands: Mapping[str, Command]) -> None:
@@ -42,15 +42,6 @@ class _WaveScript(RandomAccessTable):
         self._names = recordings_by_name(self._specifier.rxfilename)
         self._commands = commands
         self._last, self._wave = "", None
-
-    def __contains__(self, key: str) -> bool:
-        if key not in self._names or not self._specifier.permissive:
-            return key in self._names
-        try:
-            self[key]
-        except VouchError:
-            return False
-        return True
 
     def __getitem__(self, key: str) -> Wave:
         if key not in self._names:
