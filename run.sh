@@ -6,6 +6,7 @@ set -euo pipefail
 stage=1                          # first stage to run
 stop_stage=9                     # last stage to run
 systems="ivector xvector asp"    # names of YAML files in the settings folder (--conf)
+fusions=                         # systems whose scores are fused: "asp+ivector asp:cosine+ivector:plda"
 prepare=local/prepare_mini.sh    # data-preparation script
 prepare_options=                 # further options of that script, in one word: "--scale 0.1"
 corpus=                          # its corpus; empty: OUT/corpus (the embedded one is generated there)
@@ -34,6 +35,7 @@ help_message="usage: bash run.sh [options]
 $STAGES
 Options (default):
   --stage N ($stage)  --stop-stage N ($stop_stage)  --systems \"NAME ...\" ($systems)
+  --fusions \"SYSTEM+SYSTEM ...\" (none; SYSTEM:BACKEND+SYSTEM:BACKEND fuses scores of these backends)
   --prepare SCRIPT ($prepare)  --prepare-options \"OPTION ...\" (none)
   --corpus DIR (OUT/corpus)  --out DIR (this folder)
   --conf DIR (chosen by the preparation, else conf)  --nj N (0: one for each core)
@@ -65,6 +67,18 @@ if [ ! -f "$prepare" ] && [ -f "$HERE/$prepare" ]; then prepare=$HERE/$prepare; 
 if [ "$nj" -eq 0 ]; then nj=$(getconf _NPROCESSORS_ONLN); fi
 data=$out/data exp=$out/exp results=$out/results steps=$HERE/steps
 started=$SECONDS
+
+for fusion in $fusions; do
+  [[ $fusion == *?+?* ]] || fail "--fusions: '$fusion' is one system; join two or more with +"
+  for part in ${fusion//+/ }; do
+    [[ " $systems " == *" ${part%%:*} "* || -d $exp/${part%%:*} ]] ||
+      fail "--fusions: '${part%%:*}' of '$fusion' is not among --systems, nor in $exp"
+    case $part in
+      *:cosine | *:plda | *:plda_adapt) ;;
+      *:*) fail "--fusions: there is no backend '${part#*:}'; know cosine, plda and plda_adapt" ;;
+    esac
+  done
+done
 
 announce() { echo; echo "=== stage $1: $2 ($(date '+%H:%M:%S'), $((SECONDS - started)) s since the start)"; }
 runs() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
@@ -251,22 +265,36 @@ if runs 8; then
         "$data/${prefix}test" "$exp/$system/scores" "$list"
     done
   done
-fi
-
-if runs 9; then
-  announce 9 "results"
-  for system in $systems; do
+  rm -rf "$exp"/fusion_*
+  for fusion in $fusions; do
+    announce 8 "fused scores of $fusion"
     for list in $lists; do
       case $list in source) test="test" ;; target) test="adapt_test" ;; esac
-      for trials in "$data/$test"/trials "$data/$test"/trials_*; do
-        [ -f "$trials" ] || continue
-        name=$list${trials#"$data/$test/trials"}
-        for backend in $backends; do
-          scores=$exp/$system/scores/$name/$backend.scores
-          need "$scores" "run.sh --stage 8 --systems $system"
-          vouch evaluate --print-args=false --system="$system" --backend="$backend" --trials-name="$name" \
-            "$trials" "$scores" "${scores%.scores}.tsv"
-        done
+      "$steps/fuse_scores.sh" --backends "$backends" "$fusion" "$exp" "$data/$test" "$list"
+    done
+  done
+fi
+
+evaluate() { # SYSTEM FOLDER: its scores of the list $name
+  for scores in "$2/scores/$name"/*.scores; do
+    backend=${scores##*/}
+    vouch evaluate --print-args=false --system="$1" --backend="${backend%.scores}" --trials-name="$name" \
+      "$trials" "$scores" "${scores%.scores}.tsv"
+  done
+}
+if runs 9; then
+  announce 9 "results"
+  for list in $lists; do
+    case $list in source) test="test" ;; target) test="adapt_test" ;; esac
+    for trials in "$data/$test"/trials "$data/$test"/trials_*; do
+      [ -f "$trials" ] || continue
+      name=$list${trials#"$data/$test/trials"}
+      for system in $systems; do
+        for backend in $backends; do need "$exp/$system/scores/$name/$backend.scores" "run.sh --stage 8 --systems $system"; done
+        evaluate "$system" "$exp/$system"
+      done
+      for folder in "$exp"/fusion_*; do
+        if [ -d "$folder" ]; then evaluate "fusion:${folder#"$exp/fusion_"}" "$folder"; fi
       done
     done
   done

@@ -102,6 +102,7 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
         "logistic-regression-eval": ("logistic", "evaluate", "log posteriors or scores by logistic regression"),
         "logistic-regression-copy": ("logistic", "copy", "copy a logistic regression, or scale its priors"),
         "compute-eer": ("scoring", "compute_eer", "equal error rate of a list of scores with labels"),
+        "fuse-scores": ("fusion", "fuse_scores", "the mean of several systems' normalised scores"),
         "compute-min-dcf": ("detection_cost", "compute_min_dcf", "minimum detection cost of a score file"),
     },
     "results": {

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from array import array
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vouch.cli.log import log
 from vouch.cli.options import ToolOptions
+from vouch.cli.trial_list import Trials, is_target
 from vouch.errors import VouchError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("system", "backend", "trials", "targets", "nontargets", "EER", "EER_low", "EER_high")
 COLUMNS += ("minDCF01", "minDCF001")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+:-]*")
 
 
 def check_trials(argv: list[str]) -> None:
@@ -39,7 +39,7 @@ def check_trials(argv: list[str]) -> None:
     number = 0
     for number, fields in enumerate(read_token_lines(trials, (2, 3)), 1):
         if len(fields) == 3:
-            _is_target(fields[2], f"{trials}:{number}")
+            is_target(fields[2], f"{trials}:{number}")
         models.setdefault(fields[0], number)
         tests.setdefault(fields[1], number)
     if not number:
@@ -58,12 +58,6 @@ def check_trials(argv: list[str]) -> None:
     if complaints:
         raise VouchError("; ".join(complaints) + ": extract their embeddings, or take these trials out")
     log(f"All {len(models)} enrollment and {len(tests)} test keys of {number} trials have embeddings")
-
-
-def _is_target(label: str, where: str) -> bool:
-    if label not in ("target", "nontarget"):
-        raise VouchError(f"{where}: the label is '{label}': want target or nontarget")
-    return label == "target"
 
 
 def evaluate(argv: list[str]) -> None:
@@ -93,10 +87,10 @@ def evaluate(argv: list[str]) -> None:
 
     for name, value in (("system", opt.system), ("backend", opt.backend), ("trials-name", opt.trials_name)):
         if value != "-" and not _NAME.fullmatch(value):
-            raise VouchError(f"--{name}='{value}': a name is made of letters, digits and . _ + -")
+            raise VouchError(f"--{name}='{value}': a name is made of letters, digits and . _ + : -")
     if not row_out.endswith(".tsv"):
         raise VouchError(f"the row file is {row_out}: give it a name that ends in .tsv")
-    trials = _Trials(trials_in)
+    trials = Trials(trials_in)
     scores = trials.align(scores_in)
     targets, nontargets = scores[trials.is_target], scores[~trials.is_target]
     if not len(targets) or not len(nontargets):
@@ -113,74 +107,6 @@ def evaluate(argv: list[str]) -> None:
         f"{opt.trials_name}, {opt.system}, {opt.backend}: EER {100 * eer:.2f} % ({100 * low:.2f} to {100 * high:.2f}), "
         f"minDCF {np.round(costs[0], 4):.4f} at 0.01, {np.round(costs[1], 4):.4f} at 0.001"
     )
-
-
-class _Trials:
-    """A trial list: numbers of models and tests `(trials,)`, and which trials are target trials `(trials,)`."""
-
-    def __init__(self, path: str) -> None:
-        import numpy as np
-
-        from vouch.io.tables import read_token_lines
-
-        self.path = path
-        self._model_of: dict[str, int] = {}
-        self._test_of: dict[str, int] = {}
-        models, tests, labels = array("i"), array("i"), array("b")
-        for number, (model, test, label) in enumerate(read_token_lines(path, (3, 3)), 1):
-            labels.append(_is_target(label, f"{path}:{number}"))
-            models.append(self._model_of.setdefault(model, len(self._model_of)))
-            tests.append(self._test_of.setdefault(test, len(self._test_of)))
-        if not labels:
-            raise VouchError(f"{path} has no trials: check the data preparation")
-        self.models, self.tests = np.array(models), np.array(tests)
-        self.is_target = np.array(labels, dtype=bool)
-        pairs = self._pairs(self.models, self.tests)
-        self._order = np.argsort(pairs, kind="stable")
-        self._sorted_pairs = pairs[self._order]
-        self._refuse_twice(self._sorted_pairs, path)
-
-    def align(self, path: str) -> np.ndarray:
-        """The score of every trial `(trials,)`, from lines 'MODEL TEST SCORE' in any order."""
-        import numpy as np
-
-        from vouch.cli.scoring import parse_score
-        from vouch.io.tables import read_token_lines
-
-        models, tests, values = array("i"), array("i"), array("d")
-        for number, (model, test, score) in enumerate(read_token_lines(path, (3, 3)), 1):
-            if model not in self._model_of or test not in self._test_of:
-                raise VouchError(f"{path}:{number}: no trial '{model} {test}' in {self.path}: score the same list")
-            models.append(self._model_of[model])
-            tests.append(self._test_of[test])
-            values.append(parse_score(score, f"{path}:{number}"))
-        pairs = self._pairs(np.array(models), np.array(tests))
-        order = np.argsort(pairs, kind="stable")
-        pairs = pairs[order]
-        self._refuse_twice(pairs, path)
-        for given, wanted, text in (
-            (pairs, self._sorted_pairs, f"{path} has a score of '{{}}', which is no trial in {self.path}"),
-            (self._sorted_pairs, pairs, f"{self.path} has the trial '{{}}', which has no score in {path}"),
-        ):
-            extra = np.setdiff1d(given, wanted, assume_unique=True)
-            if len(extra):
-                count = "" if len(extra) == 1 else f" (and {len(extra) - 1} more)"
-                raise VouchError(f"{text.format(self._name(extra[0]))}{count}: score the same list")
-        scores = np.empty(len(values))
-        scores[self._order] = np.array(values)[order]
-        return scores
-
-    def _pairs(self, models: np.ndarray, tests: np.ndarray) -> np.ndarray:
-        return models.astype("i8") * len(self._test_of) + tests
-
-    def _refuse_twice(self, sorted_pairs: np.ndarray, path: str) -> None:
-        twice = sorted_pairs[1:][sorted_pairs[1:] == sorted_pairs[:-1]]
-        if len(twice):
-            raise VouchError(f"{path}: the pair '{self._name(twice[0])}' comes twice: remove one of the lines")
-
-    def _name(self, pair: int) -> str:
-        model, test = divmod(int(pair), len(self._test_of))
-        return f"{list(self._model_of)[model]} {list(self._test_of)[test]}"
 
 
 def make_results(argv: list[str]) -> None:

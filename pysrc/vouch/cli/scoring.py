@@ -183,7 +183,7 @@ def _write_scores(
                 keys1, keys2 = list(compress(keys1, known)), list(compress(keys2, known))
                 rows, cols = rows[known], cols[known]
             scores = score(rows, cols).astype(np.float32).astype(np.float64)
-            stream.write(_lines(keys1, keys2, scores.tolist()).encode())
+            stream.write(score_lines(keys1, keys2, scores.tolist()).encode())
             done, total, square = done + len(scores), total + scores.sum(), square + np.dot(scores, scores)
         errors = no_first.times + no_second.times
         if not done:
@@ -203,7 +203,7 @@ def _rows(row_of: dict[str, int], keys: list[str]) -> np.ndarray:
     return np.fromiter(map(row_of.get, keys, repeat(-1)), dtype=np.intp, count=len(keys))
 
 
-def _lines(keys1: list[str], keys2: list[str], scores: list[float]) -> str:
+def score_lines(keys1: list[str], keys2: list[str], scores: list[float]) -> str:
     """'KEY1 KEY2 SCORE' lines, 7 digits; made by one formatting of all."""
     values: list[str | float] = [0.0] * (3 * len(scores))
     values[0::3], values[1::3], values[2::3] = keys1, keys2, scores
