@@ -84,23 +84,25 @@ announce() { echo; echo "=== stage $1: $2 ($(date '+%H:%M:%S'), $((SECONDS - sta
 runs() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 
 # The settings: feature and VAD configurations, augment.conf, and one YAML a system.
-declare -A features=() kind_of=() frontend=() backend_options=()
+declare -A features=() kind_of=() frontend=() backend_options=() backend_data=()
 kinds=""      # of features
 networks=""   # systems with a network
 config_file() { if [ -f "$conf/$1" ]; then echo "$conf/$1"; else echo "$HERE/conf/$1"; fi; }
 known_systems() { for file in "$conf"/*.yaml; do basename "$file" .yaml; done | tr '\n' ' '; }
 read_settings() {
-  local system values lda_dim iterations within between ceps order window
+  local system values lda_dim iterations within between speed ceps order window
   if [ ! -d "$conf" ] && [ -d "$HERE/$conf" ]; then conf=$HERE/$conf; fi
   [ -d "$conf" ] || fail "there is no settings folder '$conf'; --conf takes one like conf"
   for system in $systems; do
     [ -f "$conf/$system.yaml" ] ||
       fail "there is no system '$system': $conf/$system.yaml is missing; there are $(known_systems)"
     values=$(vouch show-config \
-      --get=kind,features,backend.lda_dim,backend.plda_iterations,backend.within_scale,backend.between_scale \
+      --get=kind,features,backend.lda_dim,backend.plda_iterations,backend.within_scale,backend.between_scale,backend.speed_copies \
       "$conf/$system.yaml")
-    read -r "kind_of[$system]" "features[$system]" lda_dim iterations within between <<<"${values//$'\n'/ }"
+    read -r "kind_of[$system]" "features[$system]" lda_dim iterations within between speed <<<"${values//$'\n'/ }"
     backend_options[$system]="--lda-dim $lda_dim --plda-iterations $iterations --within-scale $within --between-scale $between"
+    backend_data[$system]=train_backend
+    if [ "$speed" = True ]; then backend_data[$system]=train_aug; fi
     frontend[$system]=""
     case ${kind_of[$system]} in
       network) networks="$networks $system" ;;
@@ -179,7 +181,7 @@ if runs 4; then
         --cmd "$feature_cmd" --force "$force" "$data/$kind/train_aug" "$data/$kind/train_aug_nosil"
       break # networks of one kind of features share them
     done
-    # The backends learn from the training speakers themselves, clean and augmented, without the speed copies.
+    # Backends learn from the training speakers, clean and augmented; without the speed copies where their YAML says so.
     need "$data/$kind/train_aug/without_speed_copies" "run.sh --stage 3"
     made=$data/$kind/train_backend/.done.subset
     if ! is_done "$made" "" "$data/$kind/train_aug/.done.augment"; then
@@ -231,7 +233,7 @@ if runs 6; then
     case ${kind_of[$system]} in network) final=final.pt ;; ivector) final=final.ie ;; esac
     need "$exp/$system/$final" "run.sh --stage 5 --systems $system"
     kind=${features[$system]}
-    for part in train_backend $parts; do
+    for part in ${backend_data[$system]} $parts; do
       # shellcheck disable=SC2086 # several words
       "$steps/extract_embeddings.sh" ${frontend[$system]} --cmn-config "$(config_file cmn.conf)" --nj "$nj" --cmd "$extract_cmd" \
         --device "$device" --force "$force" \
@@ -248,7 +250,7 @@ if runs 7; then
     if [ -d "$data/adapt" ]; then adapt=("$exp/$system/embeddings/adapt"); fi
     # shellcheck disable=SC2086 # several words
     "$steps/train_backend.sh" ${backend_options[$system]} \
-      "$exp/$system/embeddings/train_backend" "$exp/$system/backend" "${adapt[@]}"
+      "$exp/$system/embeddings/${backend_data[$system]}" "$exp/$system/backend" "${adapt[@]}"
   done
 fi
 

@@ -44,12 +44,14 @@ _FILLED = {
 class BackendOptions:
     """The `backend` entry of a system's YAML: what steps/train_backend.sh estimates.
 
-    lda_dim; plda_iterations (of EM); within_scale and between_scale (of the adaptation; Kaldi's egs/sre16 has 0.75
+    lda_dim; plda_iterations (of EM); speed_copies (also learn from the speed-perturbed copies of the training speech,
+    as speakers of their own); within_scale and between_scale (of the adaptation; Kaldi's egs/sre16 has 0.75
     and 0.25).
     """
 
     lda_dim: int = 150
     plda_iterations: int = 10
+    speed_copies: bool = False
     within_scale: float = 0.75
     between_scale: float = 0.25
 
