@@ -6,7 +6,7 @@ set -euo pipefail
 stage=1                          # first stage to run
 stop_stage=9                     # last stage to run
 systems="ivector xvector asp"    # names of YAML files in the settings folder (--conf)
-fusions=                         # systems whose scores are fused: "asp+ivector asp:cosine+ivector:plda"
+fusions=                         # systems whose scores are fused: "asp+ivector asp:plda=0.7+ivector:plda=0.3"
 prepare=local/prepare_mini.sh    # data-preparation script
 prepare_options=                 # further options of that script, in one word: "--scale 0.1"
 corpus=                          # its corpus; empty: OUT/corpus (the embedded one is generated there)
@@ -35,7 +35,7 @@ help_message="usage: bash run.sh [options]
 $STAGES
 Options (default):
   --stage N ($stage)  --stop-stage N ($stop_stage)  --systems \"NAME ...\" ($systems)
-  --fusions \"SYSTEM+SYSTEM ...\" (none; SYSTEM:BACKEND+SYSTEM:BACKEND fuses scores of these backends)
+  --fusions \"SYSTEM+SYSTEM ...\" (none; each may be SYSTEM:BACKEND, SYSTEM=WEIGHT or SYSTEM:BACKEND=WEIGHT)
   --prepare SCRIPT ($prepare)  --prepare-options \"OPTION ...\" (none)
   --corpus DIR (OUT/corpus)  --out DIR (this folder)
   --conf DIR (chosen by the preparation, else conf)  --nj N (0: one for each core)
@@ -71,12 +71,11 @@ started=$SECONDS
 for fusion in $fusions; do
   [[ $fusion == *?+?* ]] || fail "--fusions: '$fusion' is one system; join two or more with +"
   for part in ${fusion//+/ }; do
-    [[ " $systems " == *" ${part%%:*} "* || -d $exp/${part%%:*} ]] ||
-      fail "--fusions: '${part%%:*}' of '$fusion' is not among --systems, nor in $exp"
-    case $part in
-      *:cosine | *:plda | *:plda_adapt) ;;
-      *:*) fail "--fusions: there is no backend '${part#*:}'; know cosine, plda and plda_adapt" ;;
-    esac
+    [[ $part =~ ^([^:=]+)(:(cosine|plda|plda_adapt))?(=[0-9.]+)?$ ]] ||
+      fail "--fusions: '$part' of '$fusion' is not SYSTEM, SYSTEM:BACKEND (cosine, plda, plda_adapt), each with =WEIGHT or not"
+    name=${BASH_REMATCH[1]}
+    [[ " $systems " == *" $name "* || -d $exp/$name ]] ||
+      fail "--fusions: '$name' of '$fusion' is not among --systems, nor in $exp"
   done
 done
 
