@@ -10,12 +10,14 @@ from torch import Tensor, nn
 
 
 class Batch(NamedTuple):
-    """features (batch, frames, dims), labels (batch,), the utterances' ids, progress = share of training done."""
+    """features (batch, frames, dims), labels (batch,), the utterances' ids, progress = share of training done; target
+    (target_batch, frames, dims): chunks of the other domain, without labels, for objectives that adapt to it."""
 
     features: Tensor
     labels: Tensor
     utterances: list[str]
     progress: float
+    target: Tensor | None = None
 
 
 class Objective(nn.Module, ABC):

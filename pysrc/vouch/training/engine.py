@@ -17,7 +17,8 @@ from tqdm import tqdm
 from vouch.errors import VouchError
 from vouch.io import checkpoints
 from vouch.objectives.base import Batch, Objective
-from vouch.training.sampling import ChunkSampler, ChunkSource, epoch_batches
+from vouch.training.loading import ChunkSource, epoch_batches, prepare
+from vouch.training.sampling import RandomSampler
 from vouch.training.schedules import learning_rate_factor
 
 _LOG_STEPS = 20  # a line in train.jsonl is the mean over so many steps
@@ -80,13 +81,14 @@ class Trainer:
         self.objective = objective.to(device)
         self.source, self.labels, self.options = source, labels, options
         self.folder, self.extra, self.device = folder, extra, device
-        self.sampler = ChunkSampler(
+        self.sampler = RandomSampler(
             num_frames,
-            options.samples_per_utterance,
+            labels,
             options.batch_size,
             options.min_frames,
             options.max_frames,
             options.seed,
+            options.samples_per_utterance,
         )
         self.precision = options.precision
         if device.type == "cpu" and not any(on for name, on in torch.cpu.get_capabilities().items() if "bf16" in name):
@@ -168,7 +170,7 @@ class Trainer:
             for group, peak in zip(optimizer.param_groups, self._peak_rates[name], strict=True):
                 group["lr"] = peak * factor
         torch.manual_seed(self.options.seed * 1_000_003 + self.step)  # dropout: a function of (seed, step)
-        batch = batch._replace(features=batch.features.to(self.device), labels=batch.labels.to(self.device))
+        batch = prepare(batch, self.source, self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             figures = self.objective.update(batch, self.scaler)
         self.step += 1
