@@ -1,4 +1,4 @@
-"""The entries of a script file that lists `key archive:offset`, kept small, and the archives behind it memory-mapped."""
+"""The entries of a script file that lists `key archive:offset`, kept small, and its archives memory-mapped."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class FeatureArchive:
     def read_chunks(self, indices: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
         """Chunks of `length` frames of the utterances `indices` (chunks,) from frames `starts` (chunks,) on.
 
-        An utterance shorter than the chunk, asked for from its first frame, is repeated. (chunks, length, dims) float32.
+        An utterance shorter than the chunk, asked for from frame 0, is repeated. (chunks, length, dims) float32.
         Raises VouchError for frames outside an utterance and for utterances of unequal dims.
         """
         headers = self._headers_of(indices)

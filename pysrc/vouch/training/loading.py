@@ -24,7 +24,7 @@ class ChunkSource(Protocol):
     keys: Sequence[str]
 
     def read_chunks(self, indices: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray | tuple[np.ndarray, ...]:
-        """Chunks (chunks, length, dims) float32 of utterances (chunks,) from frames (chunks,) on; short ones repeated."""
+        """(chunks, length, dims) float32 of utterances (chunks,) from frames (chunks,) on; short ones repeated."""
 
 
 def epoch_batches(
@@ -41,9 +41,9 @@ def epoch_batches(
 ) -> Iterator[Batch]:
     """The batches of an epoch from position `first` on, read ahead by `workers` processes (0: read here).
 
-    Of every batch only the share of process `rank` of `world` is read. With a PairedSampler, `target` is what its second
-    side reads from. The batches are as the source gave them; `prepare` makes them ready. Raises VouchError as the source
-    does, and where a process would have no chunk.
+    Of every batch only the share of process `rank` of `world` is read. With a PairedSampler, `target` is what its
+    second side reads from. The batches are as the source gave them; `prepare` makes them ready. Raises VouchError as
+    the source does, and where a process would have no chunk.
     """
     places = [(epoch, position) for position in range(first, sampler.batches_per_epoch)]
     loader = DataLoader(

@@ -11,9 +11,9 @@ def permuted(positions: np.ndarray, sizes: np.ndarray | int, *key: int | np.ndar
     """Where a permutation of 0 … sizes−1 takes `positions`: int64 of the broadcast shape of positions, sizes and key.
 
     Every (sizes, key) is a permutation of its own; key: integers, or arrays of them to broadcast. A generalised
-    Feistel network over a × b ≥ n numbers that is walked on while it leads outside (Black and Rogaway 2002, "Ciphers with
-    arbitrary finite domains", sections 3 and 4), with the finaliser of splitmix64 (Steele et al. 2014) as its round
-    function: mixes well, keeps no secret. Raises ValueError for a position outside its size.
+    Feistel network over a × b ≥ n numbers that is walked on while it leads outside (Black and Rogaway 2002, "Ciphers
+    with arbitrary finite domains"), with the finaliser of splitmix64 (Steele et al. 2014) as its round function: it
+    mixes well and keeps no secret. Raises ValueError for a position outside its size.
     """
     values, n, *keys = np.broadcast_arrays(
         np.asarray(positions, np.int64), np.asarray(sizes, np.int64), *(np.asarray(k, np.int64) for k in key)

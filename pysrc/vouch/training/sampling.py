@@ -1,7 +1,7 @@
 """Which chunk of which utterance comes in which batch: a function of (seed, epoch, position) and nothing else.
 
-All chunks of a batch have one length, drawn uniformly from min_frames to max_frames (Snyder et al. 2018: 200 to 400), and
-starts uniform over the utterance. An utterance shorter than the chunk is asked for from frame 0; its reader repeats it.
+All chunks of a batch have one length, drawn uniformly from min_frames to max_frames (Snyder et al. 2018: 200 to 400),
+and starts uniform over the utterance. An utterance shorter than the chunk is taken from frame 0; its reader repeats it.
 
 The samplers of a YAML (SAMPLERS) take num_frames (utterances,), the frames of each utterance; labels (utterances,), the
 numbers of their speakers; batch_size (chunks), min_frames, max_frames and seed; then the keys of their YAML entry.
@@ -82,10 +82,10 @@ class SpeakerBalancedSampler:
     """Batches of P speakers, K utterances each, for metric losses: the chunks of a speaker stand one after the other.
 
     The speakers of a batch differ. They take turns in rounds: a round is ceil(speakers / P) batches over a new random
-    order of all, in which each comes once, and the first of the order a second time where P does not divide their number.
-    The K utterances of a speaker are drawn without repetition at every turn; a speaker with fewer gives several chunks of
-    some. An epoch has utterances / (P K) batches, rounded: one chunk an utterance on average, more for those of speakers
-    with few. (Sources leave all this open: ours.)
+    order of all, in which each comes once, and the first of the order a second time where P does not divide their
+    number. The K utterances of a speaker are drawn without repetition at every turn; a speaker with fewer gives several
+    chunks of some. An epoch has utterances / (P K) batches, rounded: one chunk an utterance on average, more for those
+    of speakers with few. (Sources leave all this open: ours.)
 
     Keys: speakers (P), utterances (K), of which batch_size is the product.
     """
