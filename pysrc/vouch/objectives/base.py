@@ -87,9 +87,7 @@ class Optimizer:
         groups = [{**group, "clip_norm": self.clip_norm} for group in groups if group["params"]]
         if self.type == "sgd":
             nesterov = self.momentum > 0
-            return torch.optim.SGD(
-                groups, lr=self.learning_rate, momentum=self.momentum, nesterov=nesterov, fused=True
-            )
+            return torch.optim.SGD(groups, lr=self.learning_rate, momentum=self.momentum, nesterov=nesterov, fused=True)
         if self.type == "rmsprop":
             return torch.optim.RMSprop(groups, lr=self.learning_rate, momentum=self.momentum)
         return torch.optim.AdamW(groups, lr=self.learning_rate, fused=True)

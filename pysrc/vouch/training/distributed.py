@@ -22,7 +22,7 @@ class Processes:
         self.rank = int(os.environ.get("RANK", 0))
         self.world = int(os.environ.get("WORLD_SIZE", 1))
         self.local_rank = int(os.environ.get("LOCAL_RANK", 0))
-        self._launcher = os.getppid()
+        self._launcher = os.getppid() if self.world > 1 else 0
 
     @property
     def first(self) -> bool:

@@ -17,8 +17,8 @@ class KeptEpochs:
     """checkpoints/epoch-N.pt of the best epochs by the held-out criterion; of the last ones where nothing is held out
     but the weights are averaged over epochs; none otherwise.
 
-    A file is written before the checkpoint that lists it, and one that is no longer listed is removed after it (`tidy`),
-    so that whenever the training is killed the files of the last checkpoint's list are there.
+    A file is written before the checkpoint that lists it, and one that is no longer listed is removed after it
+    (`tidy`), so that whenever the training is killed the files of the last checkpoint's list are there.
     """
 
     def __init__(self, folder: Path, options: TrainingOptions) -> None:

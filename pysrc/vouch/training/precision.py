@@ -17,7 +17,9 @@ def usable(precision: str, device: torch.device) -> str:
     if precision == "float32" or device.type != "cpu":
         fits = precision != "bfloat16" or torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        fits = precision == "bfloat16" and any(on for name, on in torch.cpu.get_capabilities().items() if "bf16" in name)
+        fits = precision == "bfloat16" and any(
+            on for name, on in torch.cpu.get_capabilities().items() if "bf16" in name
+        )
     return precision if fits else "float32"
 
 

@@ -14,7 +14,7 @@ from vouch.training.distributed import Processes
 from vouch.training.loading import ChunkSource, prepare
 from vouch.training.options import HeldOutOptions
 from vouch.training.precision import autocast
-from vouch.training.sampling import Chunks, PairedChunks, PairedSampler, Sampler
+from vouch.training.sampling import Chunks, Sampler
 
 _BATCH_FRAMES = 32_000  # of held-out speech at once
 _SPLIT = 6007  # keeps the numbers drawn here apart from those of the samplers
