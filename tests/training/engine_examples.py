@@ -125,6 +125,7 @@ def main() -> None:
     networks, _ = trained.run(report=lambda line: None)
     if processes.first:
         torch.save({"final": networks, "last": parameters(trained), "step": trained.step}, result)
+    processes.wait()
     processes.end()
 
 
