@@ -1,4 +1,4 @@
-"""kill -9 at a random moment, the same call again: the same bits. And how many processes share the work does not matter."""
+"""kill -9 at a random moment, the same call again: the same bits. And two processes train as one does."""
 
 import json
 import os
@@ -63,7 +63,9 @@ def test_a_training_killed_at_a_random_step_ends_with_the_same_bits(tmp_path, pr
     assert 0 < left < again["step"] == whole["step"]
     assert again["last"].equal(whole["last"])
     assert all(again["final"][name].equal(value) for name, value in whole["final"].items())
-    names = {folder: sorted(p.name for p in (tmp_path / folder / "checkpoints").iterdir()) for folder in ("cut", "whole")}
+    names = {
+        folder: sorted(p.name for p in (tmp_path / folder / "checkpoints").iterdir()) for folder in ("cut", "whole")
+    }
     assert names["cut"] == names["whole"]
 
 
