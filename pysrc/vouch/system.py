@@ -17,8 +17,9 @@ from torch import nn
 
 from vouch.errors import VouchError
 from vouch.nn.embedding import EmbeddingNetwork
-from vouch.nn.heads import AMSoftmax, Softmax
-from vouch.nn.pooling import AttentiveStatisticsPooling, StatisticsPooling
+from vouch.nn.heads import AAMSoftmax, AMSoftmax, ASoftmax, Softmax
+from vouch.nn.pooling import AttentionPooling, AttentiveStatisticsPooling, MeanPooling, StatisticsPooling
+from vouch.nn.resnet import ResNet34
 from vouch.nn.tdnn import TDNN
 from vouch.objectives.base import Objective, Optimizer
 from vouch.objectives.supervised import Supervised
@@ -26,9 +27,14 @@ from vouch.training.engine import TrainingOptions
 from vouch.training.ivector_options import ExtractorOptions, UbmOptions
 
 COMPONENTS: dict[str, dict[str, Callable[..., Any]]] = {
-    "backbone": {"tdnn": TDNN},
-    "pooling": {"statistics": StatisticsPooling, "attentive_statistics": AttentiveStatisticsPooling},
-    "head": {"softmax": Softmax, "am_softmax": AMSoftmax},
+    "backbone": {"tdnn": TDNN, "resnet34": ResNet34},
+    "pooling": {
+        "mean": MeanPooling,
+        "statistics": StatisticsPooling,
+        "attention": AttentionPooling,
+        "attentive_statistics": AttentiveStatisticsPooling,
+    },
+    "head": {"softmax": Softmax, "a_softmax": ASoftmax, "am_softmax": AMSoftmax, "aam_softmax": AAMSoftmax},
     "objective": {"supervised": Supervised},
 }
 # Arguments that the code fills in: no keys of the YAML.

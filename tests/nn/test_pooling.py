@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from vouch.nn.embedding import EmbeddingNetwork
+from vouch.nn.masks import frame_mask
 from vouch.nn.pooling import AttentiveStatisticsPooling, StatisticsPooling
-from vouch.nn.tdnn import TDNN, frame_mask
+from vouch.nn.tdnn import TDNN
 
 
 def _frames(batch: int = 3, channels: int = 7, frames: int = 11) -> torch.Tensor:

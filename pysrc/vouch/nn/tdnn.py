@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 
@@ -33,13 +32,12 @@ class TDNN(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.out_channels = pooled_channels
 
-    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """features (batch, frames, dims), lengths (batch,) -> hidden (batch, channels, frames - 14), lengths - 14."""
+    def forward(self, features: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """features (batch, frames, dims), lengths (batch,) -> hidden (batch, channels, frames - 14), lengths - 14.
+
+        lengths None: every frame is real. Raises ValueError for an input of 14 frames or fewer.
+        """
         if features.shape[1] <= self.context:
             raise ValueError(f"{features.shape[1]} frames, want more than {self.context}")
-        return self.layers(features.transpose(1, 2)), lengths - self.context
-
-
-def frame_mask(lengths: Tensor, frames: int) -> Tensor:
-    """lengths (batch,) -> (batch, 1, frames), True where a frame belongs to the utterance."""
-    return (torch.arange(frames, device=lengths.device) < lengths[:, None])[:, None]
+        hidden = self.layers(features.transpose(1, 2))
+        return hidden, None if lengths is None else lengths - self.context
