@@ -16,25 +16,51 @@ from typing import Any
 from torch import nn
 
 from vouch.errors import VouchError
+from vouch.nn.dictionary_pooling import DictionaryPooling, GhostVLAD, NetVLAD
+from vouch.nn.ecapa import ECAPA
 from vouch.nn.embedding import EmbeddingNetwork
+from vouch.nn.ftdnn import FTDNN
 from vouch.nn.heads import AAMSoftmax, AMSoftmax, ASoftmax, Softmax
-from vouch.nn.pooling import AttentionPooling, AttentiveStatisticsPooling, MeanPooling, StatisticsPooling
+from vouch.nn.pooling import (
+    AttentionPooling,
+    AttentiveStatisticsPooling,
+    ChannelAttentiveStatisticsPooling,
+    MeanPooling,
+    StatisticsPooling,
+)
 from vouch.nn.resnet import ResNet34
-from vouch.nn.tdnn import TDNN
+from vouch.nn.resnet1d import ResNet1d
+from vouch.nn.tdnn import ETDNN, TDNN
 from vouch.objectives.base import Objective, Optimizer
 from vouch.objectives.supervised import Supervised
 from vouch.training.engine import TrainingOptions
 from vouch.training.ivector_options import ExtractorOptions, UbmOptions
 
 COMPONENTS: dict[str, dict[str, Callable[..., Any]]] = {
-    "backbone": {"tdnn": TDNN, "resnet34": ResNet34},
+    "backbone": {
+        "tdnn": TDNN,
+        "etdnn": ETDNN,
+        "ftdnn": FTDNN,
+        "resnet34": ResNet34,
+        "resnet1d": ResNet1d,
+        "ecapa_tdnn": ECAPA,
+    },
     "pooling": {
         "mean": MeanPooling,
         "statistics": StatisticsPooling,
         "attention": AttentionPooling,
         "attentive_statistics": AttentiveStatisticsPooling,
+        "channel_attentive_statistics": ChannelAttentiveStatisticsPooling,
+        "lde": DictionaryPooling,
+        "netvlad": NetVLAD,
+        "ghostvlad": GhostVLAD,
     },
-    "head": {"softmax": Softmax, "a_softmax": ASoftmax, "am_softmax": AMSoftmax, "aam_softmax": AAMSoftmax},
+    "head": {
+        "softmax": Softmax,
+        "a_softmax": ASoftmax,
+        "am_softmax": AMSoftmax,
+        "aam_softmax": AAMSoftmax,
+    },
     "objective": {"supervised": Supervised},
 }
 # Arguments that the code fills in: no keys of the YAML.

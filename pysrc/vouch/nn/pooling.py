@@ -93,3 +93,32 @@ class AttentiveStatisticsPooling(_Attention):
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         return _weighted_statistics(hidden, self.weights(hidden, mask))
+
+
+class ChannelAttentiveStatisticsPooling(nn.Module):
+    """Mean and standard deviation with an attention weight for each channel and frame, as ECAPA-TDNN has it.
+
+    e_{t,c} = v_c^T f(W h_t + b) + k_c, alpha_{.,c} = softmax over t of e_{.,c}. With global context W sees
+    [h_t; mu; sigma], mu and sigma being the utterance's plain statistics. Source: Desplanques et al. 2020
+    (2005.07143), equations 1 and 2 and section 3.1; f is tanh.
+
+    Arguments: channels (dims of h_t), hidden_dim (rows of W), global_context.
+    """
+
+    def __init__(self, channels: int, hidden_dim: int = 128, global_context: bool = True) -> None:
+        super().__init__()
+        self.out_dim = 2 * channels
+        self.frame = nn.Conv1d(channels, hidden_dim, 1)
+        # the context is the same for every frame: its part of W is applied once an utterance
+        self.context = nn.Linear(2 * channels, hidden_dim, bias=False) if global_context else None
+        self.energy = nn.Conv1d(hidden_dim, channels, 1)
+
+    def weights(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """alpha (batch, channels, frames), zero outside the mask."""
+        inner = self.frame(hidden)
+        if self.context is not None:
+            inner = inner + self.context(_weighted_statistics(hidden, _uniform_weights(hidden, mask)))[:, :, None]
+        return self.energy(torch.tanh(inner)).masked_fill(~mask, float("-inf")).softmax(2)
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        return _weighted_statistics(hidden, self.weights(hidden, mask))
