@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vouch.nn.masks import frame_mask, zero_padding
+from vouch.nn.masks import zero_padding
 
 
 class _Unit(nn.Module):
@@ -52,11 +52,11 @@ class _SqueezeExcitation(nn.Module):
         )
 
     def forward(self, hidden: Tensor, lengths: Tensor | None) -> Tensor:
+        """hidden (batch, channels, frames) with zeros behind the lengths."""
         if lengths is None:
             mean = hidden.mean(2)
         else:
-            mask = frame_mask(lengths, hidden.shape[2])
-            mean = hidden.masked_fill(~mask, 0.0).sum(2) / lengths[:, None]
+            mean = hidden.sum(2) / lengths[:, None]
         return hidden * self.gate(mean)[:, :, None]
 
 

@@ -20,4 +20,4 @@ def zero_padding(hidden: Tensor, lengths: Tensor | None) -> Tensor:
     if lengths is None:
         return hidden
     mask = frame_mask(lengths, hidden.shape[-1])
-    return hidden.masked_fill(~(mask if hidden.dim() == 3 else mask[:, None]), 0.0)
+    return torch.where(mask if hidden.dim() == 3 else mask[:, None], hidden, 0.0)  # keeps the memory's layout
