@@ -30,9 +30,11 @@ class DictionaryPooling(nn.Module):
 
     def weights(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """(batch, centres, frames), zero outside the mask; they sum to one over the centres."""
-        products = self.centres @ hidden
-        distances = hidden.square().sum(1, keepdim=True) - 2 * products + self.centres.square().sum(1)[:, None]
-        return (-self.scales[:, None] * distances).softmax(1).masked_fill(~mask, 0.0)
+        scales = self.scales[:, None]
+        affine = 2 * (self.centres @ hidden) - self.centres.square().sum(1)[:, None]
+        # |x_t|^2 times the mean scale is the same for all centres: left out, it costs the softmax no digits
+        logits = scales * affine - (scales - scales.mean()) * hidden.square().sum(1, keepdim=True)
+        return logits.softmax(1).masked_fill(~mask, 0.0)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         residuals = _residuals(hidden, self.weights(hidden, mask), self.centres)
