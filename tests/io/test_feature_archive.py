@@ -24,7 +24,7 @@ def scp(request, tmp_path):
 
 def test_a_chunk_is_the_slice_of_the_matrix(scp):
     archive = FeatureArchive(scp)
-    assert archive.keys == list(LENGTHS) and len(archive) == 3
+    assert list(archive.keys) == list(LENGTHS) and len(archive) == 3
     for index, (key, matrix) in enumerate(read_table(f"scp:{scp}")):
         assert archive.shape(index) == matrix.shape == (LENGTHS[key], 7)
         np.testing.assert_allclose(archive.read(index), matrix, atol=2e-5)

@@ -26,8 +26,8 @@ class _Source:
         self.labels = np.arange(utterances) % 2
         self.features = [(generator.normal(size=(70, 5)) * (1 + y) + y).astype(np.float32) for y in self.labels]
 
-    def read(self, index: int, start: int, frames: int) -> np.ndarray:
-        return self.features[index][start : start + frames]
+    def read_chunks(self, indices: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
+        return np.stack([self.features[i][s : s + length] for i, s in zip(indices, starts, strict=True)])
 
 
 def _trainer(folder, source=None, channels: int = 8, **changes) -> Trainer:
