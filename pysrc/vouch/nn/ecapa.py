@@ -18,7 +18,7 @@ class _Unit(nn.Module):
         self.norm = nn.BatchNorm1d(channels_out)
 
     def forward(self, hidden: Tensor, lengths: Tensor | None) -> Tensor:
-        return zero_padding(self.norm(torch.relu(self.convolution(hidden))), lengths)
+        return zero_padding(self.norm(torch.relu_(self.convolution(hidden))), lengths)
 
 
 class _Res2(nn.Module):

@@ -26,7 +26,7 @@ class _FactorisedLayer(nn.Module):
         semi_orthogonal_step(self.factor.weight)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        return self.norm(torch.relu(self.affine(self.factor(hidden))))
+        return self.norm(torch.relu_(self.affine(self.factor(hidden))))
 
 
 class FTDNN(nn.Module):

@@ -25,8 +25,8 @@ class BasicBlock(nn.Module):
 
     def forward(self, hidden: Tensor, lengths: Tensor | None, lengths_out: Tensor | None) -> Tensor:
         """hidden (batch, channels, frequencies, frames) with zeros behind the lengths; so is what comes out."""
-        residual = zero_padding(functional.relu(self.first(hidden)), lengths_out)
-        return zero_padding(functional.relu(self.second(residual) + self.shortcut(hidden)), lengths_out)
+        residual = zero_padding(functional.relu(self.first(hidden), inplace=True), lengths_out)
+        return zero_padding(functional.relu(self.second(residual) + self.shortcut(hidden), inplace=True), lengths_out)
 
 
 class Bottleneck(nn.Module):
@@ -48,9 +48,9 @@ class Bottleneck(nn.Module):
 
     def forward(self, hidden: Tensor, lengths: Tensor | None, lengths_out: Tensor | None) -> Tensor:
         """hidden (batch, channels, frequencies, frames) with zeros behind the lengths; so is what comes out."""
-        residual = zero_padding(functional.relu(self.first(hidden)), lengths)
-        residual = self.third(functional.relu(self.second(residual)))
-        return zero_padding(functional.relu(residual + self.shortcut(hidden)), lengths_out)
+        residual = zero_padding(functional.relu(self.first(hidden), inplace=True), lengths)
+        residual = self.third(functional.relu(self.second(residual), inplace=True))
+        return zero_padding(functional.relu(residual + self.shortcut(hidden), inplace=True), lengths_out)
 
 
 class ResNet(nn.Module):
@@ -102,7 +102,7 @@ class ResNet(nn.Module):
         -> hidden (batch, out_channels, ceil(frames / 8)), lengths of it."""
         hidden = zero_padding(features.transpose(1, 2)[:, None], lengths)
         hidden = self.stem(hidden).contiguous(memory_format=torch.channels_last)
-        hidden = zero_padding(functional.relu(hidden), lengths)
+        hidden = zero_padding(functional.relu(hidden, inplace=True), lengths)
         for block, stride in zip(self.blocks, self._strides, strict=True):
             lengths_out = lengths if lengths is None else (lengths + stride - 1) // stride
             hidden = block(hidden, lengths, lengths_out)
