@@ -17,10 +17,21 @@ import numpy as np
 import torch
 
 from vouch.errors import VouchError
+from vouch.nn.dictionary_pooling import DictionaryPooling, GhostVLAD, NetVLAD
+from vouch.nn.ecapa import ECAPA
 from vouch.nn.embedding import EmbeddingNetwork
-from vouch.nn.heads import AMSoftmax, Softmax
-from vouch.nn.pooling import AttentiveStatisticsPooling, StatisticsPooling
-from vouch.nn.tdnn import TDNN
+from vouch.nn.ftdnn import FTDNN
+from vouch.nn.heads import AAMSoftmax, AMSoftmax, ASoftmax, Softmax
+from vouch.nn.pooling import (
+    AttentionPooling,
+    AttentiveStatisticsPooling,
+    ChannelAttentiveStatisticsPooling,
+    MeanPooling,
+    StatisticsPooling,
+)
+from vouch.nn.resnet import ResNet34
+from vouch.nn.resnet1d import ResNet1d
+from vouch.nn.tdnn import ETDNN, TDNN
 from vouch.objectives.base import Objective, Optimizer
 from vouch.objectives.supervised import Supervised
 from vouch.training.averaging import CheckpointAverage, ExponentialAverage, Plain
@@ -30,9 +41,30 @@ from vouch.training.sampling import SAMPLERS, Sampler
 from vouch.training.schedules import Constant, Cosine, Exponential, Linear, Step
 
 COMPONENTS: dict[str, dict[str, Callable[..., Any]]] = {
-    "backbone": {"tdnn": TDNN},
-    "pooling": {"statistics": StatisticsPooling, "attentive_statistics": AttentiveStatisticsPooling},
-    "head": {"softmax": Softmax, "am_softmax": AMSoftmax},
+    "backbone": {
+        "tdnn": TDNN,
+        "etdnn": ETDNN,
+        "ftdnn": FTDNN,
+        "resnet34": ResNet34,
+        "resnet1d": ResNet1d,
+        "ecapa_tdnn": ECAPA,
+    },
+    "pooling": {
+        "mean": MeanPooling,
+        "statistics": StatisticsPooling,
+        "attention": AttentionPooling,
+        "attentive_statistics": AttentiveStatisticsPooling,
+        "channel_attentive_statistics": ChannelAttentiveStatisticsPooling,
+        "lde": DictionaryPooling,
+        "netvlad": NetVLAD,
+        "ghostvlad": GhostVLAD,
+    },
+    "head": {
+        "softmax": Softmax,
+        "a_softmax": ASoftmax,
+        "am_softmax": AMSoftmax,
+        "aam_softmax": AAMSoftmax,
+    },
     "objective": {"supervised": Supervised},
     "sampler": SAMPLERS,
     "schedule": {"cosine": Cosine, "linear": Linear, "exponential": Exponential, "step": Step, "constant": Constant},

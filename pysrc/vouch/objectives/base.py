@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from vouch.nn.constraints import constrain_after_steps
 from vouch.objectives.updates import Updater
 
 
@@ -77,7 +78,7 @@ class Optimizer:
         """The torch optimizer over the modules' parameters, which are on their device already.
 
         Its updates are fused (one pass over the parameters) where torch has that. The Updater reads `clip_norm` from
-        the parameter groups.
+        the parameter groups. Modules with constraints are constrained after every step.
         """
         parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
         groups = [
@@ -87,7 +88,12 @@ class Optimizer:
         groups = [{**group, "clip_norm": self.clip_norm} for group in groups if group["params"]]
         if self.type == "sgd":
             nesterov = self.momentum > 0
-            return torch.optim.SGD(groups, lr=self.learning_rate, momentum=self.momentum, nesterov=nesterov, fused=True)
-        if self.type == "rmsprop":
-            return torch.optim.RMSprop(groups, lr=self.learning_rate, momentum=self.momentum)
-        return torch.optim.AdamW(groups, lr=self.learning_rate, fused=True)
+            optimizer = torch.optim.SGD(
+                groups, lr=self.learning_rate, momentum=self.momentum, nesterov=nesterov, fused=True
+            )
+        elif self.type == "rmsprop":
+            optimizer = torch.optim.RMSprop(groups, lr=self.learning_rate, momentum=self.momentum)
+        else:
+            optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, fused=True)
+        constrain_after_steps(optimizer, modules)
+        return optimizer
