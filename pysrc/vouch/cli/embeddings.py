@@ -60,7 +60,7 @@ def extract_embeddings(argv: list[str]) -> int:
 def _extract(opts: SimpleNamespace, model: Path, rspecifier: str, wspecifier: str) -> int:
     import torch
 
-    from vouch.cli.training import find_device
+    from vouch.cli.model_dir import find_device
     from vouch.io.tables import TableWriter
     from vouch.training.extraction import embed_utterances
 
