@@ -3,9 +3,9 @@
 
 usage: python tests/benchmarks/chunks.py [--utterances 500] [--frames 3000] [--dims 30] [--length 300] [--runs 5]
 
-Archives of two bytes a value (kTwoByteAuto) in the page cache; batches of 64 chunks (64, length, dims) float32 of random
-utterances at random starts; one process with one thread each, in turn, medians; chunks a second of the processor. Exits
-1 below 20,000 chunks/s, or below 10 times kaldiio.
+Archives of two bytes a value (kTwoByteAuto) in the page cache; batches of 64 chunks (64, length, dims) float32 of
+random utterances at random starts; one process with one thread each, in turn, medians; chunks a second of the
+processor. Exits 1 below 20,000 chunks/s, or below 10 times kaldiio.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def run_reader(who: str, scp: str, frames: int, length: int, seconds: float = 2.
     else:
         import kaldiio
 
-        names = [line.split()[1] for line in open(scp)]
+        names = [line.split()[1] for line in Path(scp).read_text().splitlines()]
         count = len(names)
 
         def read(utterances: np.ndarray, starts: np.ndarray) -> np.ndarray:
