@@ -1,4 +1,4 @@
-"""`vouch train`, `vouch extract-embeddings`, `vouch show-config`."""
+"""`vouch train`, `vouch show-config`."""
 
 from __future__ import annotations
 
@@ -236,74 +236,6 @@ def _dry_run(config: dict, content: TrainingData, processes: Processes) -> int:
 
 def _nothing(message: str) -> None:
     """What the other processes of a training say."""
-
-
-def extract_embeddings(argv: list[str]) -> int:
-    """Embeddings of the utterances of a feature table."""
-    options = ToolOptions(
-        "extract-embeddings",
-        "[options] <model-dir> <features-rspecifier> <embeddings-wspecifier>",
-        "Write the embedding of every utterance. The features must be as in training: mean-normalised, without "
-        "silence. An utterance of fewer than --min-frames frames is left out with a warning; one of more than "
-        "--max-frames is cut into equal pieces whose embeddings are averaged (an i-vector system takes all "
-        "frames at once).",
-        (3, 3),
-    )
-    options.add("min-frames", 25, "leave out utterances with fewer frames")
-    options.add("max-frames", 10000, "longest piece that is embedded at once")
-    options.add(
-        "device",
-        "auto",
-        "where to compute; auto takes a GPU if there is one",
-        choices=("auto", "cpu", "cuda"),
-    )
-    opts, (model, rspecifier, wspecifier) = options.parse(argv)
-    import numpy as np
-    import torch
-
-    from vouch.io import checkpoints
-    from vouch.io.tables import TableWriter, read_table
-    from vouch.system import build_objective
-
-    if not 0 < opts.min_frames <= opts.max_frames:
-        raise VouchError(f"--min-frames={opts.min_frames} to --max-frames={opts.max_frames} is not a range of lengths")
-    if (Path(model) / "final.ie").exists():
-        from vouch.cli.ivector_system import extract_ivectors
-
-        return extract_ivectors(opts, Path(model), rspecifier, wspecifier)
-    path = Path(model) / "final.pt"
-    saved = checkpoints.load(path)
-    checkpoints.check_speakers(Path(model) / "speakers.txt", saved["speakers"], str(path))
-    objective = build_objective(saved["config"], saved["feature_dim"], len(saved["speakers"]))
-    checkpoints.load_networks(objective, saved["networks"], path)
-    device = find_device(opts.device)
-    objective = objective.to(device).eval()
-    least = objective.network.backbone.context + 1
-    if opts.min_frames < least:
-        raise VouchError(f"--min-frames={opts.min_frames} is too few for this network, which wants {least} or more")
-    done = short = 0
-    with TableWriter(wspecifier, "vector") as writer, torch.inference_mode():
-        for utterance, features in read_table(rspecifier, "matrix"):
-            if len(features) < opts.min_frames:
-                warn(f"{utterance} has {len(features)} frames, fewer than --min-frames={opts.min_frames}: left out")
-                short += 1
-                continue
-            if features.shape[1] != saved["feature_dim"]:
-                raise VouchError(
-                    f"{utterance} has {features.shape[1]} dims a frame, {path} was trained on {saved['feature_dim']}; "
-                    f"give features made with the configuration of the training"
-                )
-            pieces = np.array_split(features, -(-len(features) // opts.max_frames))
-            embeddings = [
-                objective.embed(torch.from_numpy(piece)[None].to(device), torch.tensor([len(piece)], device=device))
-                for piece in pieces
-            ]
-            weights = [len(piece) / len(features) for piece in pieces]
-            embedding = sum(w * e[0].double() for w, e in zip(weights, embeddings, strict=True))
-            writer.write(utterance, embedding.float().cpu().numpy())
-            done += 1
-    log(f"wrote {done} embeddings; {short} utterances were too short")
-    return 0 if done else 1
 
 
 def _value(config: dict, key: str, path: str) -> object:
