@@ -1,5 +1,6 @@
 """`vouch train` on made features, and what they refuse."""
 
+import json
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from vouch.cli import main
+from vouch.cli.training_data import read_training_data
 from vouch.io.tables import TableWriter, read_table
 
 YAML = """
@@ -127,3 +129,60 @@ def test_two_trainings_of_one_model_take_turns(folder, tmp_path):
     said = [process.communicate()[1] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert sum("LOG wrote" in text for text in said) == sum("final.pt is there already" in text for text in said) == 1
+
+
+def test_lists_in_another_order_and_with_more_lines(folder, tmp_path):
+    data = folder / "data"
+    (tmp_path / "feats.scp").write_text((data / "feats.scp").read_text())
+    for name in ("utt2spk", "utt2num_frames"):
+        lines = [*(data / name).read_text().splitlines(), "a-first 7", "z-last 7"]
+        (tmp_path / name).write_text("\n".join(sorted(lines, reverse=True)) + "\n")
+    content = read_training_data(tmp_path)
+    assert content.num_frames.tolist() == LENGTHS and content.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert content.speakers == ["s0", "s1", "s2"] and len(set(content.groups)) == 6
+    (tmp_path / "utt2uniq").write_text("".join(f"s{i // 2}-u{i} r{i % 3}\n" for i in range(6)))
+    assert read_training_data(tmp_path).groups.tolist() == [0, 1, 2, 0, 1, 2]
+
+
+def test_a_dry_run_says_what_a_training_takes_and_does_nothing(folder, tmp_path, capsys):
+    (tmp_path / "z.yaml").write_text(
+        YAML.replace("epochs: 1", "epochs: 7, accumulate: 2, averaging: {type: exponential}")
+    )
+    words = [str(tmp_path / "z.yaml"), str(folder / "data"), str(tmp_path / "model")]
+    assert main(["train", "--dry-run", *words]) == 0
+    shown = dict(line.split(":", 1) for line in capsys.readouterr().out.splitlines())
+    assert not (tmp_path / "model").exists()
+    saved = torch.load(folder / "model" / "final.pt", weights_only=True)["networks"]
+    sizes = {name: value.numel() for name, value in saved.items() if "running" not in name and "batches" not in name}
+    network = sum(size for name, size in sizes.items() if name.startswith("network."))
+    assert shown["parameters"].split()[0] == str(network) and f" {sum(sizes.values())} with" in shown["parameters"]
+    assert shown["batches"].strip() == "3 an epoch of 4 chunks, 21 in 7 epochs"
+    assert shown["frames"].split()[0] == str(sum(LENGTHS))
+    # Multiply-adds of 40 frames by hand: five layers of the TDNN, attention over 26 frames, the embedding.
+    by_hand = 8 * (5 * 5 * 36 + 8 * 3 * 32 + 8 * 3 * 26 + 8 * 26) + 12 * 8 * 26 + 26 * (12 * 4 + 4) + 24 * 6
+    assert float(shown["multiply-adds"].split()[0]) == pytest.approx(by_hand * 100 / 40, rel=1e-3)
+    assert "of 2 chunks of 40 frames" in shown["memory"]
+
+
+def test_held_out_recordings_decide_which_epoch_is_used(tmp_path, capsys):
+    data = tmp_path / "data"
+    data.mkdir()
+    generator = np.random.default_rng(0)
+    keys = [f"s{s}-r{r}-{copy}" for s in range(3) for r in range(8) for copy in ("a", "b")]
+    with TableWriter(f"ark,scp:{data}/feats.ark,{data}/feats.scp", "matrix", 3) as writer:
+        for key in keys:
+            writer.write(key, (generator.normal(size=(50, 5)) + int(key[1])).astype(np.float32))
+    (data / "utt2spk").write_text("".join(f"{key} {key[:2]}\n" for key in keys))
+    (data / "utt2num_frames").write_text("".join(f"{key} 50\n" for key in keys))
+    (data / "utt2uniq").write_text("".join(f"{key} {key[:-2]}\n" for key in keys))
+    held_out = "held_out: {share: 0.25, max_frames: 50, keep_best: 2}, epochs: 3"
+    (tmp_path / "x.yaml").write_text(YAML.replace("epochs: 1", held_out))
+    assert main(["train", str(tmp_path / "x.yaml"), str(data), str(tmp_path / "model")]) == 0
+    said = capsys.readouterr().err
+    assert "48 utterances (12 held out)" in said and "% of the time waiting for data" in said
+    lines = [json.loads(line) for line in (tmp_path / "model" / "train.jsonl").read_text().splitlines()]
+    epochs = {line["epoch"]: line["held_out"]["eer"] for line in lines if "held_out" in line}
+    final = torch.load(tmp_path / "model" / "final.pt", weights_only=True)
+    assert len(epochs) == 3 and len(final["epochs"]) == 1 and epochs[final["epochs"][0]] == min(epochs.values())
+    assert len(list((tmp_path / "model" / "checkpoints").glob("epoch-*.pt"))) == 2
+    assert {"config", "speakers", "revision", "features"} <= set(final)
