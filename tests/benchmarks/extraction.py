@@ -5,7 +5,7 @@ usage: python tests/benchmarks/extraction.py [--utterances 1000] [--config FILE]
 
 `vouch extract-embeddings --num-threads` and a loop over the same table with torch as it comes, that is with --threads
 threads for each operation (and, to compare, with one). Whole processes, in turn, wall time, medians; the time of
-starting (Python, torch, the network) is measured on two utterances and taken off. Without --config an x-vector 128 wide,
+starting (Python, torch, the network) is measured on two utterances and taken off. Without --config an x-vector 128 wide
 of random weights. Exits 1 below 2 times (on a GPU 10 times) the loop with all threads, or where an embedding
 differs by more than a relative 1e-5.
 """
