@@ -1,7 +1,7 @@
 """Poolings by a learned dictionary: residuals to its centres, assigned softly. The protocol is vouch.nn.pooling's.
 
-They work in the precision of their input, in automatic mixed precision too: a residual to a centre is a small difference
-of large numbers.
+They work in the precision of their input, in automatic mixed precision too: a residual to a centre is a small
+difference of large numbers.
 """
 
 from __future__ import annotations
