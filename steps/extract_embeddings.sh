@@ -5,6 +5,7 @@ set -euo pipefail
 
 nj=2             # parallel jobs
 cmd=run.py       # where they run (cmd.sh)
+num_threads=1    # processor cores of each job
 device=auto      # auto, cpu or cuda
 cmn_config=      # as in the training features; empty: conf/cmn.conf
 min_frames=25    # leave out utterances with fewer voiced frames
@@ -18,7 +19,8 @@ DATA_DIR has features and VAD. Writes EMBEDDINGS_DIR/{embedding.scp,spk_embeddin
 Options (default):
   --cmn-config FILE (conf/cmn.conf)  --min-frames N ($min_frames)  --max-frames N ($max_frames)
   --num-ceps N ($num_ceps: all)  --delta-order N ($delta_order)  --delta-window N ($delta_window)
-  --device auto|cpu|cuda ($device)  --nj N ($nj)  --cmd RUNNER ($cmd)  --force true|false ($force)"
+  --device auto|cpu|cuda ($device)  --nj N ($nj)  --num-threads N ($num_threads)  --cmd RUNNER ($cmd)
+  --force true|false ($force)"
 
 echo "${0##*/} $*"
 . "$(dirname "${BASH_SOURCE[0]}")/../path.sh"
@@ -45,10 +47,11 @@ split_data.sh --per-utt "$data" "$nj"
 split=$data/split${nj}utt
 begin_jobs "$out" "$settings nj=$nj" "embedding.*.*" "$final" "$data/feats.scp" "$data/vad.scp"
 voiced_feats "$split/JOB"
-$cmd JOB=1:"$nj" "$out/log/extract.JOB.log" \
+$cmd --num-threads "$num_threads" JOB=1:"$nj" "$out/log/extract.JOB.log" \
   test -f "$out/embedding.JOB.done" "||" \
   "${voiced[@]}" \
-  "|" vouch extract-embeddings --min-frames="$min_frames" --max-frames="$max_frames" --device="$device" "$model" ark:- \
+  "|" vouch extract-embeddings --min-frames="$min_frames" --max-frames="$max_frames" --num-threads="$num_threads" \
+  --device="$device" "$model" ark:- \
   "ark,scp:$out/embedding.JOB.ark,$out/embedding.JOB.scp" \
   "&&" touch "$out/embedding.JOB.done"
 for job in $(seq "$nj"); do cat "$out/embedding.$job.scp"; done >"$out/embedding.scp.new"

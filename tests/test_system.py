@@ -34,7 +34,8 @@ def test_defaults_are_filled_in_and_resolving_again_changes_nothing():
 @pytest.mark.parametrize("path", ["conf", "conf/mini", "conf/small"])
 def test_every_system_of_the_project_builds_and_embeds(root, path):
     files = sorted((root / path).glob("*.yaml"))
-    assert {f.stem for f in files} >= {"xvector", "asp", "ivector"}
+    known = {"xvector", "asp", "ivector", "average", "attention", "statistics", "attentive", "resnet34", "ecapa"}
+    assert {f.stem for f in files} >= known
     for file in files:
         config = resolve(read_config(file), str(file))
         if config["kind"] == "ivector":
@@ -59,7 +60,19 @@ def test_every_system_of_the_project_builds_and_embeds(root, path):
             {"objective__head__type": "softmx"},
             r"objective.head.type: there is no head 'softmx'; did you mean 'softmax'\?",
         ),
-        ({"objective__optimizer__type": "lion"}, r"objective.optimizer: optimizer type 'lion', want sgd or adam"),
+        (
+            {"objective__optimizer__type": "lion"},
+            r"objective.optimizer: optimizer type 'lion', want sgd, adam or rmsprop",
+        ),
+        ({"training__warmup": 0.1}, r"unknown key 'training.warmup'"),
+        ({"training__schedule__type": "cosin"}, r"training.schedule.type: there is no schedule 'cosin'; .* 'cosine'\?"),
+        ({"training__schedule__warmup": 1.5}, r"x.yaml: training.schedule: warmup 1.5 is not a share"),
+        ({"training__averaging": {"type": "none", "decay": 0.9}}, r"unknown key 'training.averaging.decay'"),
+        ({"training__held_out__share": 0.9}, r"x.yaml: training.held_out: share 0.9 is not within 0 to 0.5"),
+        ({"training__held_out__patience": 3}, r"patience wants a share of held-out utterances above 0"),
+        ({"training__sampler": 3}, r"training.sampler: want a mapping with 'type'"),
+        ({"training__precision": "float8"}, r"training: precision 'float8', want float32, bfloat16, float16"),
+        ({"training__accumulate": 40}, r"accumulate wants 1 to half the batch_size"),
         ({"network__pooling": "statistics"}, r"network.pooling: want a mapping with 'type'"),
         ({"network": None}, r"network: want 'key: value' lines"),
         ({"training__min_frames": 14}, r"training.min_frames must be above 14, the frames that the backbone takes"),

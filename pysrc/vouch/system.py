@@ -13,30 +13,73 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
-from torch import nn
+import numpy as np
+import torch
 
 from vouch.errors import VouchError
+from vouch.nn.dictionary_pooling import DictionaryPooling, GhostVLAD, NetVLAD
+from vouch.nn.ecapa import ECAPA
 from vouch.nn.embedding import EmbeddingNetwork
-from vouch.nn.heads import AMSoftmax, Softmax
-from vouch.nn.pooling import AttentiveStatisticsPooling, StatisticsPooling
-from vouch.nn.tdnn import TDNN
+from vouch.nn.ftdnn import FTDNN
+from vouch.nn.heads import AAMSoftmax, AMSoftmax, ASoftmax, Softmax
+from vouch.nn.pooling import (
+    AttentionPooling,
+    AttentiveStatisticsPooling,
+    ChannelAttentiveStatisticsPooling,
+    MeanPooling,
+    StatisticsPooling,
+)
+from vouch.nn.resnet import ResNet34
+from vouch.nn.resnet1d import ResNet1d
+from vouch.nn.tdnn import ETDNN, TDNN
 from vouch.objectives.base import Objective, Optimizer
 from vouch.objectives.supervised import Supervised
-from vouch.training.engine import TrainingOptions
+from vouch.training.averaging import CheckpointAverage, ExponentialAverage, Plain
 from vouch.training.ivector_options import ExtractorOptions, UbmOptions
+from vouch.training.options import HeldOutOptions, TrainingOptions
+from vouch.training.sampling import SAMPLERS, Sampler
+from vouch.training.schedules import Constant, Cosine, Exponential, Linear, Step
 
 COMPONENTS: dict[str, dict[str, Callable[..., Any]]] = {
-    "backbone": {"tdnn": TDNN},
-    "pooling": {"statistics": StatisticsPooling, "attentive_statistics": AttentiveStatisticsPooling},
-    "head": {"softmax": Softmax, "am_softmax": AMSoftmax},
+    "backbone": {
+        "tdnn": TDNN,
+        "etdnn": ETDNN,
+        "ftdnn": FTDNN,
+        "resnet34": ResNet34,
+        "resnet1d": ResNet1d,
+        "ecapa_tdnn": ECAPA,
+    },
+    "pooling": {
+        "mean": MeanPooling,
+        "statistics": StatisticsPooling,
+        "attention": AttentionPooling,
+        "attentive_statistics": AttentiveStatisticsPooling,
+        "channel_attentive_statistics": ChannelAttentiveStatisticsPooling,
+        "lde": DictionaryPooling,
+        "netvlad": NetVLAD,
+        "ghostvlad": GhostVLAD,
+    },
+    "head": {
+        "softmax": Softmax,
+        "a_softmax": ASoftmax,
+        "am_softmax": AMSoftmax,
+        "aam_softmax": AAMSoftmax,
+    },
     "objective": {"supervised": Supervised},
+    "sampler": SAMPLERS,
+    "schedule": {"cosine": Cosine, "linear": Linear, "exponential": Exponential, "step": Step, "constant": Constant},
+    "averaging": {"none": Plain, "exponential": ExponentialAverage, "checkpoints": CheckpointAverage},
 }
+_TRAINING_PARTS = {"sampler": "random", "schedule": "cosine", "averaging": "none"}  # of `training`: their default types
 # Arguments that the code fills in: no keys of the YAML.
 _FILLED = {
     "backbone": {"feature_dim"},
     "pooling": {"channels"},
     "head": {"in_dim", "num_speakers"},
     "objective": {"network"},
+    "sampler": {"num_frames", "labels", "batch_size", "min_frames", "max_frames", "seed"},
+    "schedule": set(),
+    "averaging": set(),
 }
 
 
@@ -134,9 +177,9 @@ def _resolve_network(top: dict[str, Any], path: str) -> dict[str, Any]:
     objective["head"] = _component("head", objective["head"], path, "objective.head.")
     objective["optimizer"] = _check(objective["optimizer"], Optimizer, path, "objective.optimizer.")
     top.update(network=network, objective=objective)
-    for key, kind in (("training", TrainingOptions), ("backend", BackendOptions)):
-        top[key] = _check(top[key], kind, path, f"{key}.")
-        _construct(kind, top[key], path, key)
+    top["training"] = _resolve_training(top["training"], path)
+    top["backend"] = _check(top["backend"], BackendOptions, path, "backend.")
+    _construct(BackendOptions, top["backend"], path, "backend")
     _construct(Optimizer, objective["optimizer"], path, "objective.optimizer")
     try:
         context = build_objective(top, feature_dim=20, num_speakers=2).network.backbone.context
@@ -147,6 +190,20 @@ def _resolve_network(top: dict[str, Any], path: str) -> dict[str, Any]:
     return top
 
 
+def _resolve_training(entry: dict[str, Any], path: str) -> dict[str, Any]:
+    training = _check(entry, TrainingOptions, path, "training.")
+    for part, default in _TRAINING_PARTS.items():
+        given = training[part]
+        given = {"type": default, **given} if isinstance(given, dict) else given
+        training[part] = _component(part, given, path, f"training.{part}.")
+    training["held_out"] = _check(training["held_out"], HeldOutOptions, path, "training.held_out.")
+    _construct(HeldOutOptions, training["held_out"], path, "training.held_out")
+    for part in ("schedule", "averaging"):
+        _construct(lambda part=part, **entry: _build(part, entry), training[part], path, f"training.{part}")
+    _construct(lambda **entry: _options(entry), training, path, "training")
+    return training
+
+
 def build_network(config: dict[str, Any], feature_dim: int) -> EmbeddingNetwork:
     """The embedding network of a resolved configuration, with fresh parameters from torch's generator."""
     parts = dict(config["network"])
@@ -155,18 +212,41 @@ def build_network(config: dict[str, Any], feature_dim: int) -> EmbeddingNetwork:
     return EmbeddingNetwork(backbone, pooling, **parts)
 
 
-def build_objective(config: dict[str, Any], feature_dim: int, num_speakers: int) -> Objective:
-    """The objective of a resolved configuration with its networks and optimizers."""
+def build_objective(
+    config: dict[str, Any], feature_dim: int, num_speakers: int, device: torch.device | str = "cpu"
+) -> Objective:
+    """The objective of a resolved configuration with its networks and optimizers, on a device.
+
+    The first parameters come from torch's generator of the CPU, so that they are the same on every device.
+    """
     parts = dict(config["objective"])
-    network = build_network(config, feature_dim)
-    head = _build("head", parts.pop("head"), in_dim=network.out_dim, num_speakers=num_speakers)
+    network = build_network(config, feature_dim).to(device)
+    head = _build("head", parts.pop("head"), in_dim=network.out_dim, num_speakers=num_speakers).to(device)
     optimizer = Optimizer(**parts.pop("optimizer"))
     return _build("objective", parts, network=network, head=head, optimizer=optimizer)
 
 
 def training_options(config: dict[str, Any]) -> TrainingOptions:
     """The engine's options of a resolved configuration."""
-    return TrainingOptions(**config["training"])
+    return _options(config["training"])
+
+
+def build_sampler(config: dict[str, Any], num_frames: np.ndarray, labels: np.ndarray) -> Sampler:
+    """The sampler of a resolved configuration over utterances: num_frames (utterances,), labels (utterances,).
+
+    Raises VouchError when it does not fit them.
+    """
+    training = config["training"]
+    filled = {key: training[key] for key in ("batch_size", "min_frames", "max_frames", "seed")}
+    try:
+        return _build("sampler", training["sampler"], num_frames=num_frames, labels=labels, **filled)
+    except ValueError as error:
+        raise VouchError(f"training.sampler: {error}") from None
+
+
+def _options(entry: dict[str, Any]) -> TrainingOptions:
+    parts = {part: _build(part, entry[part]) for part in ("schedule", "averaging")}
+    return TrainingOptions(**{**entry, **parts, "held_out": HeldOutOptions(**entry["held_out"])})
 
 
 def ivector_options(config: dict[str, Any]) -> tuple[UbmOptions, ExtractorOptions]:
@@ -174,7 +254,7 @@ def ivector_options(config: dict[str, Any]) -> tuple[UbmOptions, ExtractorOption
     return UbmOptions(**config["ubm"]), ExtractorOptions(**config["extractor"])
 
 
-def _build(kind: str, entry: dict[str, Any], **filled: Any) -> nn.Module:
+def _build(kind: str, entry: dict[str, Any], **filled: Any) -> Any:
     arguments = {key: value for key, value in entry.items() if key != "type"}
     return COMPONENTS[kind][entry["type"]](**filled, **arguments)
 
@@ -202,6 +282,11 @@ def _check(
 ) -> dict[str, Any]:
     """The entry with the defaults of kind's signature; keys and types checked against it."""
     hints = typing.get_type_hints(kind if dataclasses.is_dataclass(kind) else kind.__init__)
+    entries = (
+        {f.name for f in dataclasses.fields(kind) if f.default_factory is not dataclasses.MISSING}
+        if dataclasses.is_dataclass(kind)
+        else set()
+    )
     wanted = {name: p for name, p in inspect.signature(kind).parameters.items() if name not in filled}
     if not isinstance(entry, dict):
         raise VouchError(f"{path}: {where.rstrip('.') or 'the file'}: want 'key: value' lines, not '{entry}'")
@@ -215,7 +300,7 @@ def _check(
         elif parameter.default is inspect.Parameter.empty:
             raise VouchError(f"{path}: '{where}{name}' is missing; see conf/xvector.yaml")
         else:
-            checked[name] = {} if hints[name] is dict else parameter.default
+            checked[name] = {} if name in entries else parameter.default
     return checked
 
 

@@ -1,5 +1,6 @@
-"""`vouch train` and `vouch extract-embeddings` on made features, and what they refuse."""
+"""`vouch train` on made features, and what they refuse."""
 
+import json
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from vouch.cli import main
+from vouch.cli.training_data import read_training_data
 from vouch.io.tables import TableWriter, read_table
 
 YAML = """
@@ -42,35 +44,10 @@ def folder(tmp_path_factory):
     return path
 
 
-def _embed(folder, *options) -> dict[str, np.ndarray]:
-    out = folder / "out.ark"
-    arguments = [*options, str(folder / "model"), f"scp:{folder}/data/feats.scp", f"ark:{out}"]
-    assert main(["extract-embeddings", *arguments]) == 0
-    return dict(read_table(f"ark:{out}", "vector"))
-
-
-def test_a_trained_model_embeds_what_is_long_enough(folder, capsys):
-    embeddings = _embed(folder)
-    assert sorted(embeddings) == [f"s{i // 2}-u{i}" for i in (0, 1, 2, 3, 5)]
-    assert all(e.shape == (6,) and e.dtype == np.float32 for e in embeddings.values())
-    assert "WARNING s2-u4 has 24 frames, fewer than --min-frames=25" in capsys.readouterr().err
+def test_a_model_directory_says_what_was_trained(folder):
     assert (folder / "model" / "speakers.txt").read_text() == "s0\ns1\ns2\n"
     config = (folder / "model" / "config.yaml").read_text()
     assert "learning_rate: 0.001" in config  # resolved: defaults are written too
-
-
-def test_long_utterances_are_averaged_over_equal_pieces(folder):
-    whole, pieces = _embed(folder), _embed(folder, "--max-frames=60")
-    np.testing.assert_array_equal(pieces["s0-u0"], whole["s0-u0"])
-    [features] = [m for k, m in read_table(f"scp:{folder}/data/feats.scp") if k == "s2-u5"]
-    with TableWriter(f"ark:{folder}/halves.ark", "matrix") as writer:
-        writer.write("a", features[:60])
-        writer.write("b", features[60:])
-    out = folder / "halves_out.ark"
-    assert main(["extract-embeddings", str(folder / "model"), f"ark:{folder}/halves.ark", f"ark:{out}"]) == 0
-    halves = dict(read_table(f"ark:{out}", "vector"))
-    np.testing.assert_allclose(pieces["s2-u5"], (halves["a"] + halves["b"]) / 2, atol=1e-6)
-    assert not np.allclose(pieces["s2-u5"], whole["s2-u5"], atol=1e-4)
 
 
 def test_a_finished_training_is_not_repeated(folder, capsys):
@@ -116,45 +93,6 @@ def test_features_that_changed_since_the_training_are_noticed(folder, tmp_path, 
     assert main(words) == 0  # the same features from elsewhere are the same
 
 
-def test_a_model_and_its_speakers_must_agree(folder, tmp_path, capsys):
-    model = tmp_path / "model"
-    model.mkdir()
-    (model / "final.pt").write_bytes((folder / "model" / "final.pt").read_bytes())
-    words = ["extract-embeddings", str(model), f"scp:{folder}/data/feats.scp", f"ark:{tmp_path}/e.ark"]
-    assert "cannot read" in _refused(capsys, *words)
-    (model / "speakers.txt").write_text("s0\ns1\n")
-    assert "it has 2 speakers" in _refused(capsys, *words)
-    assert not (tmp_path / "e.ark").exists()
-
-
-def test_a_model_of_another_architecture(folder, tmp_path, capsys):
-    model = tmp_path / "model"
-    model.mkdir()
-    saved = torch.load(folder / "model" / "final.pt", weights_only=True)
-    saved["config"]["network"]["embedding_dim"] = 7
-    torch.save(saved, model / "final.pt")
-    (model / "speakers.txt").write_text("s0\ns1\ns2\n")
-    words = ["extract-embeddings", str(model), f"scp:{folder}/data/feats.scp", f"ark:{tmp_path}/e.ark"]
-    assert "final.pt is of another architecture: network.embedding.weight is (6, 24) there, (7, 24)" in _refused(
-        capsys, *words
-    )
-
-
-def test_too_few_frames_for_the_network(folder, tmp_path, capsys):
-    words = ["--min-frames=14", str(folder / "model"), f"scp:{folder}/data/feats.scp", f"ark:{tmp_path}/e.ark"]
-    assert "--min-frames=14 is too few for this network, which wants 15" in _refused(
-        capsys, "extract-embeddings", *words
-    )
-
-
-def test_features_of_other_dimensions(folder, tmp_path, capsys):
-    with TableWriter(f"ark:{tmp_path}/f.ark", "matrix") as writer:
-        writer.write("u", np.zeros((50, 9), np.float32))
-    words = ["extract-embeddings", str(folder / "model"), f"ark:{tmp_path}/f.ark", f"ark:{tmp_path}/e.ark"]
-    assert "u has 9 dims a frame" in _refused(capsys, *words)
-    assert not (tmp_path / "e.ark").exists()
-
-
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
@@ -191,3 +129,60 @@ def test_two_trainings_of_one_model_take_turns(folder, tmp_path):
     said = [process.communicate()[1] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert sum("LOG wrote" in text for text in said) == sum("final.pt is there already" in text for text in said) == 1
+
+
+def test_lists_in_another_order_and_with_more_lines(folder, tmp_path):
+    data = folder / "data"
+    (tmp_path / "feats.scp").write_text((data / "feats.scp").read_text())
+    for name in ("utt2spk", "utt2num_frames"):
+        lines = [*(data / name).read_text().splitlines(), "a-first 7", "z-last 7"]
+        (tmp_path / name).write_text("\n".join(sorted(lines, reverse=True)) + "\n")
+    content = read_training_data(tmp_path)
+    assert content.num_frames.tolist() == LENGTHS and content.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert content.speakers == ["s0", "s1", "s2"] and len(set(content.groups)) == 6
+    (tmp_path / "utt2uniq").write_text("".join(f"s{i // 2}-u{i} r{i % 3}\n" for i in range(6)))
+    assert read_training_data(tmp_path).groups.tolist() == [0, 1, 2, 0, 1, 2]
+
+
+def test_a_dry_run_says_what_a_training_takes_and_does_nothing(folder, tmp_path, capsys):
+    (tmp_path / "z.yaml").write_text(
+        YAML.replace("epochs: 1", "epochs: 7, accumulate: 2, averaging: {type: exponential}")
+    )
+    words = [str(tmp_path / "z.yaml"), str(folder / "data"), str(tmp_path / "model")]
+    assert main(["train", "--dry-run", *words]) == 0
+    shown = dict(line.split(":", 1) for line in capsys.readouterr().out.splitlines())
+    assert not (tmp_path / "model").exists()
+    saved = torch.load(folder / "model" / "final.pt", weights_only=True)["networks"]
+    sizes = {name: value.numel() for name, value in saved.items() if "running" not in name and "batches" not in name}
+    network = sum(size for name, size in sizes.items() if name.startswith("network."))
+    assert shown["parameters"].split()[0] == str(network) and f" {sum(sizes.values())} with" in shown["parameters"]
+    assert shown["batches"].strip() == "3 an epoch of 4 chunks, 21 in 7 epochs"
+    assert shown["frames"].split()[0] == str(sum(LENGTHS))
+    # Multiply-adds of 40 frames by hand: five TDNN layers, attention over 26 frames, two weighted sums, embedding.
+    by_hand = 8 * (5 * 5 * 36 + 8 * 3 * 32 + 8 * 3 * 26 + 8 * 26) + 12 * 8 * 26 + 26 * (12 * 4 + 4 + 24) + 24 * 6
+    assert float(shown["multiply-adds"].split()[0]) == pytest.approx(by_hand * 100 / 40, rel=1e-3)
+    assert "of 2 chunks of 40 frames" in shown["memory"]
+
+
+def test_held_out_recordings_decide_which_epoch_is_used(tmp_path, capsys):
+    data = tmp_path / "data"
+    data.mkdir()
+    generator = np.random.default_rng(0)
+    keys = [f"s{s}-r{r}-{copy}" for s in range(3) for r in range(8) for copy in ("a", "b")]
+    with TableWriter(f"ark,scp:{data}/feats.ark,{data}/feats.scp", "matrix", 3) as writer:
+        for key in keys:
+            writer.write(key, (generator.normal(size=(50, 5)) + int(key[1])).astype(np.float32))
+    (data / "utt2spk").write_text("".join(f"{key} {key[:2]}\n" for key in keys))
+    (data / "utt2num_frames").write_text("".join(f"{key} 50\n" for key in keys))
+    (data / "utt2uniq").write_text("".join(f"{key} {key[:-2]}\n" for key in keys))
+    held_out = "held_out: {share: 0.25, max_frames: 50, keep_best: 2}, epochs: 3"
+    (tmp_path / "x.yaml").write_text(YAML.replace("epochs: 1", held_out))
+    assert main(["train", str(tmp_path / "x.yaml"), str(data), str(tmp_path / "model")]) == 0
+    said = capsys.readouterr().err
+    assert "48 utterances (12 held out)" in said and "% of the time waiting for data" in said
+    lines = [json.loads(line) for line in (tmp_path / "model" / "train.jsonl").read_text().splitlines()]
+    epochs = {line["epoch"]: line["held_out"]["eer"] for line in lines if "held_out" in line}
+    final = torch.load(tmp_path / "model" / "final.pt", weights_only=True)
+    assert len(epochs) == 3 and len(final["epochs"]) == 1 and epochs[final["epochs"][0]] == min(epochs.values())
+    assert len(list((tmp_path / "model" / "checkpoints").glob("epoch-*.pt"))) == 2
+    assert {"config", "speakers", "revision", "features"} <= set(final)

@@ -3,26 +3,28 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from network_reference import Parameters, relu, softmax, trained
 
-from vouch.nn.embedding import EmbeddingNetwork
-from vouch.nn.pooling import AttentiveStatisticsPooling, StatisticsPooling
-from vouch.nn.tdnn import TDNN, frame_mask
+from vouch.nn.masks import frame_mask, zero_padding
+from vouch.nn.pooling import (
+    AttentionPooling,
+    AttentiveStatisticsPooling,
+    ChannelAttentiveStatisticsPooling,
+    MeanPooling,
+    StatisticsPooling,
+)
+
+POOLINGS = [
+    MeanPooling,
+    StatisticsPooling,
+    AttentionPooling,
+    AttentiveStatisticsPooling,
+    ChannelAttentiveStatisticsPooling,
+]
 
 
 def _frames(batch: int = 3, channels: int = 7, frames: int = 11) -> torch.Tensor:
     return torch.randn(batch, channels, frames, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-
-
-def _trained(module: nn.Module) -> nn.Module:
-    """Batch norms with statistics that are not the identity."""
-    generator = torch.Generator().manual_seed(2)
-    for part in module.modules():
-        if isinstance(part, nn.BatchNorm1d):
-            part.running_mean.copy_(torch.randn(part.num_features, generator=generator))
-            part.running_var.copy_(torch.rand(part.num_features, generator=generator) + 0.5)
-            part.weight.data.copy_(torch.randn(part.num_features, generator=generator))
-    return module.eval()
 
 
 def test_statistics_pooling_is_mean_and_biased_deviation():
@@ -34,19 +36,51 @@ def test_statistics_pooling_is_mean_and_biased_deviation():
     np.testing.assert_allclose(pooled, np.concatenate([mean, deviation], 1), rtol=1e-10)
 
 
+def _attention(pooling: torch.nn.Module, x: np.ndarray) -> np.ndarray:
+    """alpha (1, frames) of equations 3 and 4."""
+    layers = Parameters(pooling).at("attention")
+    f = layers.at(2).norm(relu(layers.at(0).convolution(x)))  # ReLU, then batch norm
+    return softmax(layers.at(3).convolution(f), 1)
+
+
+def test_mean_and_attention_pooling_are_weighted_means():
+    hidden = _frames()
+    mean = MeanPooling(7)(hidden, torch.ones(3, 1, 11, dtype=torch.bool)).numpy()
+    np.testing.assert_allclose(mean, hidden.numpy().mean(2), rtol=1e-10)
+    pooling = trained(AttentionPooling(7, hidden_dim=5).double())
+    pooled = pooling(hidden, torch.ones(3, 1, 11, dtype=torch.bool)).detach().numpy()
+    expected = [(_attention(pooling, x) * x).sum(1) for x in hidden.numpy()]
+    np.testing.assert_allclose(pooled, expected, rtol=1e-9)
+
+
 def test_attentive_statistics_follow_equations_3_to_6():
     hidden = _frames()
-    pooling = _trained(AttentiveStatisticsPooling(7, hidden_dim=5).double())
+    pooling = trained(AttentiveStatisticsPooling(7, hidden_dim=5).double())
     pooled = pooling(hidden, torch.ones(3, 1, 11, dtype=torch.bool)).detach().numpy()
-    first, _, norm, second = pooling.attention
-    w, b = first.weight.detach().numpy()[:, :, 0], first.bias.detach().numpy()
-    v, k = second.weight.detach().numpy()[0, :, 0], second.bias.detach().numpy()
     for x, got in zip(hidden.numpy(), pooled, strict=True):
-        f = np.maximum(w @ x + b[:, None], 0)  # ReLU, then batch norm
-        scale = norm.weight.detach().numpy() / np.sqrt(norm.running_var.numpy() + norm.eps)
-        f = (f - norm.running_mean.numpy()[:, None]) * scale[:, None] + norm.bias.detach().numpy()[:, None]
-        e = v @ f + k
-        alpha = np.exp(e) / np.exp(e).sum()
+        alpha = _attention(pooling, x)
+        mean = (alpha * x).sum(1)
+        deviation = np.sqrt((alpha * x * x).sum(1) - mean * mean)
+        np.testing.assert_allclose(got, np.concatenate([mean, deviation]), rtol=1e-9)
+
+
+@pytest.mark.parametrize("global_context", [True, False])
+def test_channel_attentive_statistics_are_their_formula(global_context):
+    hidden = _frames()
+    torch.manual_seed(6)
+    pooling = ChannelAttentiveStatisticsPooling(7, 5, global_context).double()
+    pooled = pooling(hidden, torch.ones(3, 1, 11, dtype=torch.bool)).detach().numpy()
+    p = Parameters(pooling)
+    w = p["frame.weight"][:, :, 0]
+    if global_context:  # one W that sees [h; mu; sigma]
+        w = np.concatenate([w, p["context.weight"]], 1)
+    for x, got in zip(hidden.numpy(), pooled, strict=True):
+        seen = x
+        if global_context:
+            constant = np.concatenate([x.mean(1), x.std(1)])[:, None]
+            seen = np.concatenate([x, np.repeat(constant, x.shape[1], 1)])
+        energy = p.at("energy").convolution(np.tanh(w @ seen + p["frame.bias"][:, None]))
+        alpha = softmax(energy, 1)  # (channels, frames)
         mean = (alpha * x).sum(1)
         deviation = np.sqrt((alpha * x * x).sum(1) - mean * mean)
         np.testing.assert_allclose(got, np.concatenate([mean, deviation]), rtol=1e-9)
@@ -54,47 +88,34 @@ def test_attentive_statistics_follow_equations_3_to_6():
 
 def test_attention_is_not_uniform():
     hidden = _frames()
-    weights = _trained(AttentiveStatisticsPooling(7, 5).double()).weights(hidden, torch.ones(3, 1, 11).bool())
+    weights = trained(AttentiveStatisticsPooling(7, 5).double()).weights(hidden, torch.ones(3, 1, 11).bool())
     assert weights.sum(2).allclose(torch.ones(3, 1, dtype=torch.float64))
     assert weights.std() > 1e-3
 
 
-@pytest.mark.parametrize("pooling", [StatisticsPooling, AttentiveStatisticsPooling])
+@pytest.mark.parametrize("pooling", POOLINGS)
 def test_constant_frames_keep_the_gradient_finite(pooling):
     hidden = torch.ones(2, 4, 6, requires_grad=True)
     pooling(4)(hidden, torch.ones(2, 1, 6, dtype=torch.bool)).sum().backward()
     assert torch.isfinite(hidden.grad).all()
 
 
-@pytest.mark.parametrize("pooling", [StatisticsPooling, AttentiveStatisticsPooling])
-def test_an_embedding_does_not_depend_on_the_padding_of_its_batch(pooling):
-    torch.manual_seed(0)
-    network = _trained(EmbeddingNetwork(TDNN(6, 8, 12), pooling(12), 5, 5))
-    lengths = torch.tensor([40, 17, 29])
-    batch = torch.full((3, 40, 6), 1e3)  # padding that would be seen at once
-    utterances = [torch.randn(n, 6) for n in lengths]
-    for row, utterance in zip(batch, utterances, strict=True):
-        row[: len(utterance)] = utterance
-    together = network.embed(batch, lengths)
-    for row, utterance in zip(together, utterances, strict=True):
-        alone = network.embed(utterance[None], torch.tensor([len(utterance)]))[0]
-        torch.testing.assert_close(row, alone, rtol=1e-5, atol=1e-5)
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_frames_outside_the_mask_have_no_effect(pooling):
+    torch.manual_seed(7)
+    module = trained(pooling(7).double())
+    hidden, mask = _frames(), frame_mask(torch.tensor([11, 4, 1]), 11)
+    pooled = module(torch.where(mask, hidden, 1e6), mask)
+    assert pooled.shape == (3, module.out_dim)
+    for row, x, frames in zip(pooled, hidden, (11, 4, 1), strict=True):
+        alone = module(x[None, :, :frames], torch.ones(1, 1, frames, dtype=torch.bool))[0]
+        torch.testing.assert_close(row, alone, rtol=1e-12, atol=1e-12)
 
 
-def test_tdnn_contexts_and_size():
-    network = TDNN(23, 512, 1500)
-    # x-vector table 1 of Snyder et al. with 23 MFCC: affine weights and biases of the five layers, two per batch norm
-    affine = 512 * (5 * 23 + 1) + 2 * 512 * (3 * 512 + 1) + 512 * (512 + 1) + 1500 * (512 + 1)
-    assert sum(p.numel() for p in network.parameters()) == affine + 2 * (4 * 512 + 1500)
-    network.eval()
-    features = torch.randn(1, 60, 23)
-    hidden, lengths = network(features, torch.tensor([60]))
-    assert hidden.shape == (1, 1500, 46) and lengths.item() == 46
-    moved = features.clone()
-    moved[0, 30] += 10.0  # frame 30 is seen by outputs 30 - 14 to 30, that is 15 of them
-    touched = (network(moved, torch.tensor([60]))[0] != hidden).any(1)[0].nonzero().flatten().tolist()
-    assert min(touched) == 16 and max(touched) == 30
-
-
-def test_frame_mask():
-    assert frame_mask(torch.tensor([2, 3]), 3).int().tolist() == [[[1, 1, 0]], [[1, 1, 1]]]
+def test_masks():
+    lengths = torch.tensor([2, 3])
+    assert frame_mask(lengths, 3).int().tolist() == [[[1, 1, 0]], [[1, 1, 1]]]
+    assert zero_padding(torch.ones(2, 1, 3), lengths).tolist() == [[[1, 1, 0]], [[1, 1, 1]]]
+    assert zero_padding(torch.full((2, 1, 2, 3), torch.inf), lengths)[0].tolist() == [[[torch.inf, torch.inf, 0]] * 2]
+    hidden = torch.ones(2, 1, 3)
+    assert zero_padding(hidden, None) is hidden

@@ -1,125 +1,196 @@
-"""The engine: it learns, it is deterministic, it resumes bit for bit, it refuses what does not fit."""
+"""The engine: it learns, it is deterministic, it goes on and stops as it should, it refuses what does not fit."""
 
 import json
 
 import numpy as np
 import pytest
 import torch
+from engine_examples import Source, full_options, objective, parameters, trainer
 
 from vouch.errors import VouchError
 from vouch.io import checkpoints
-from vouch.nn.embedding import EmbeddingNetwork
-from vouch.nn.heads import AMSoftmax
-from vouch.nn.pooling import AttentiveStatisticsPooling
-from vouch.nn.tdnn import TDNN
-from vouch.objectives.base import Optimizer
-from vouch.objectives.supervised import Supervised
-from vouch.training.engine import Trainer, TrainingOptions
+from vouch.training.averaging import CheckpointAverage, ExponentialAverage
+from vouch.training.options import HeldOutOptions
+from vouch.training.schedules import Step
 
 
-class _Source:
-    """Two speakers whose frames differ in level and in variance, drowned in noise."""
-
-    def __init__(self, utterances: int = 8) -> None:
-        generator = np.random.default_rng(0)
-        self.keys = [f"utt{i}" for i in range(utterances)]
-        self.labels = np.arange(utterances) % 2
-        self.features = [(generator.normal(size=(70, 5)) * (1 + y) + y).astype(np.float32) for y in self.labels]
-
-    def read(self, index: int, start: int, frames: int) -> np.ndarray:
-        return self.features[index][start : start + frames]
-
-
-def _trainer(folder, source=None, channels: int = 8, **changes) -> Trainer:
-    source = source or _Source()
-    options = {"epochs": 3, "batch_size": 4, "min_frames": 30, "max_frames": 50, "samples_per_utterance": 2, "seed": 1}
-    torch.manual_seed(1)
-    network = EmbeddingNetwork(TDNN(5, channels, 12), AttentiveStatisticsPooling(12, 6), 6, 6, dropout=0.1)
-    objective = Supervised(
-        network, AMSoftmax(6, 2, scale=10.0, margin=0.1), Optimizer(learning_rate=0.02, clip_norm=1.0)
-    )
-    folder.mkdir(exist_ok=True)
-    frames = np.array([len(f) for f in source.features])
-    run = TrainingOptions(**{**options, **changes})
-    return Trainer(objective, source, source.labels, frames, run, folder, {"speakers": ["a", "b"]}, torch.device("cpu"))
-
-
-def _parameters(trainer: Trainer) -> torch.Tensor:
-    return torch.cat([v.flatten().float() for v in trainer.objective.state_dict().values()])
+def _lines(folder, key: str = "loss") -> list[dict]:
+    lines = map(json.loads, (folder / "train.jsonl").read_text().splitlines())
+    return [line for line in lines if key in line]
 
 
 def test_two_speakers_are_learnt_and_random_labels_are_not(tmp_path):
-    trainer = _trainer(tmp_path / "true", epochs=40)
-    trainer.run()
-    lines = [json.loads(line) for line in (tmp_path / "true" / "train.jsonl").read_text().splitlines()]
-    assert lines[-1]["loss"] < 0.2 and lines[-1]["accuracy"] > 0.95
-    source = _Source(64)
+    trainer(tmp_path / "true", epochs=40).run()
+    last = _lines(tmp_path / "true")[-1]
+    assert last["loss"] < 0.2 and last["accuracy"] > 0.95
+    assert last["utterances_per_second"] > 0 and 0 <= last["data_share"] <= 1 and last["data_seconds"] >= 0
+    source = Source(64)
     source.labels = np.random.default_rng(1).permutation(source.labels)  # the control: labels that mean nothing
-    trainer = _trainer(tmp_path / "random", source, epochs=2)
-    trainer.run()
-    lines = [json.loads(line) for line in (tmp_path / "random" / "train.jsonl").read_text().splitlines()]
-    assert lines[-1]["accuracy"] < 0.8
+    trainer(tmp_path / "random", source, epochs=2).run()
+    assert _lines(tmp_path / "random")[-1]["accuracy"] < 0.8
 
 
 def test_a_killed_training_ends_as_the_uninterrupted_one(tmp_path):
-    whole = _trainer(tmp_path / "whole")
-    whole.run()
+    whole = trainer(tmp_path / "whole", Source(32), **full_options())
+    expected, _ = whole.run()
 
-    cut = _trainer(tmp_path / "cut", checkpoint_minutes=0.0)  # a checkpoint at every step
-    update, steps = cut.objective.update, iter(range(5))
+    cut = trainer(tmp_path / "cut", Source(32), **full_options())  # a checkpoint at every step
+    update, steps = cut.objective.update, iter(range(17))
 
-    def dies_in_the_sixth_step(batch, scaler):
+    def dies_in_the_18th_step(batch, updater):
         if next(steps, None) is None:
             raise KeyboardInterrupt
-        return update(batch, scaler)
+        return update(batch, updater)
 
-    cut.objective.update = dies_in_the_sixth_step
+    cut.objective.update = dies_in_the_18th_step
     with pytest.raises(KeyboardInterrupt):
         cut.run()
     with open(tmp_path / "cut" / "train.jsonl", "a") as log:
         log.write('{"step": 99, "loss": 0}\n{"half a li')  # what a killed process may leave
 
-    again = _trainer(tmp_path / "cut")
-    assert again.resume() and again.step == 5
-    again.run()
-    assert again.step == whole.step
-    assert _parameters(again).equal(_parameters(whole))
-    steps = [json.loads(line)["step"] for line in (tmp_path / "cut" / "train.jsonl").read_text().splitlines()]
-    assert steps == sorted(set(steps)) and steps[-1] == whole.step
+    again = trainer(tmp_path / "cut", Source(32), **full_options())
+    assert again.resume() and again.step == 17
+    final, _ = again.run()
+    assert again.step == whole.step and again.kept.kept == whole.kept.kept
+    assert parameters(again).equal(parameters(whole))
+    assert all(final[name].equal(value) for name, value in expected.items())
+    steps = [line["step"] for line in _lines(tmp_path / "cut")]
+    assert steps == [line["step"] for line in _lines(tmp_path / "whole")]
+    assert [line["held_out"] for line in _lines(tmp_path / "cut", "held_out")] == [
+        line["held_out"] for line in _lines(tmp_path / "whole", "held_out")
+    ]
 
 
 def test_the_seed_decides_everything(tmp_path):
     runs = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        trainer = _trainer(tmp_path / name, seed=seed, epochs=1)
-        trainer.run()
-        runs.append(_parameters(trainer))
+        run = trainer(tmp_path / name, seed=seed, epochs=1)
+        run.run()
+        runs.append(parameters(run))
     assert runs[0].equal(runs[1]) and not runs[0].equal(runs[2])
 
 
 def test_a_checkpoint_of_another_architecture_is_refused(tmp_path):
-    _trainer(tmp_path, epochs=1).run()
+    trainer(tmp_path, epochs=1).run()
     with pytest.raises(
         VouchError, match=r"last.pt is of another architecture: .* \(8, 5, 5\) there, \(16, 5, 5\) here"
     ):
-        _trainer(tmp_path, channels=16).resume()
+        trainer(tmp_path, model=objective(16)).resume()
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "empty"])
 def test_a_broken_checkpoint_is_named(tmp_path, damage):
-    _trainer(tmp_path, epochs=1).run()
+    trainer(tmp_path, epochs=1).run()
     path = tmp_path / "checkpoints" / "last.pt"
     content = {"cut": path.read_bytes()[:500], "text": b"hello there", "empty": b""}[damage]
     path.write_bytes(content)
     with pytest.raises(VouchError, match=r"last.pt is not a checkpoint of vouch"):
-        _trainer(tmp_path).resume()
+        trainer(tmp_path).resume()
 
 
-def test_a_loss_that_is_not_finite_names_the_utterances(tmp_path):
-    source = _Source()
-    source.features[3][10:60] = np.nan
-    with pytest.raises(VouchError, match=r"the loss is nan at step \d+, in the batch of utt"):
-        _trainer(tmp_path, source).run()
+def test_a_bad_utterance_costs_its_updates_and_nothing_else(tmp_path):
+    source = Source(32)
+    source.features[3][:] = np.nan
+    run = trainer(tmp_path, source, epochs=2, samples_per_utterance=1)
+    run.run()
+    skipped = _lines(tmp_path, "utterances")
+    assert len(skipped) == run.skips.total == 2  # once an epoch
+    assert all("utt3" in line["utterances"] and len(line["utterances"]) == 4 for line in skipped)
+    assert parameters(run).isfinite().all()  # batch norm's running statistics, too
+    assert np.isfinite([line["loss"] for line in _lines(tmp_path)]).all()
+
+
+def test_too_many_bad_updates_in_a_row_end_it_and_name_the_utterances(tmp_path):
+    source = Source()
+    for features in source.features:
+        features[10:60] = np.inf
+    run = trainer(tmp_path, source, skip_limit=3)
+    before = parameters(run).clone()
+    with pytest.raises(
+        VouchError, match=r"not finite in 3 updates in a row, the last at step 3 with .* utt\d, .* \.\.\."
+    ):
+        run.run()
+    assert parameters(run).equal(before) and len(_lines(tmp_path, "utterances")) == 3
+
+
+def _held_out_figures(run, values: list[float]) -> None:
+    """Let the held-out EER be these values, epoch by epoch."""
+    figures = iter(values)
+    run.held_out = type("Fixed", (), {"evaluate": lambda *_: {"eer": next(figures), "accuracy": 0.5, "loss": 1.0}})()
+
+
+def test_the_best_epochs_are_kept_and_the_training_ends_when_none_is_better(tmp_path):
+    options = {"epochs": 10, "held_out": HeldOutOptions(share=0.25, keep_best=2, patience=3)}
+    run = trainer(tmp_path, Source(32), **options)
+    _held_out_figures(run, [9.0, 5.0, 7.0, 6.0, 8.0])
+    final, epochs = run.run()
+    assert run.step == 5 * run.sampler.batches_per_epoch and epochs == [2]  # epochs 3 to 5 were no better than 2
+    names = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
+    assert names == ["epoch-2.pt", "epoch-4.pt", "last.pt"]
+    best = checkpoints.load(tmp_path / "checkpoints" / "epoch-2.pt")
+    assert all(final[name].equal(value) for name, value in best["networks"].items())
+    assert best["held_out"]["eer"] == 5.0 and best["speakers"] == ["a", "b"]
+    assert [line["best"] for line in _lines(tmp_path, "held_out")] == [True, True, False, False, False]
+    again = trainer(tmp_path, Source(32), **options)  # killed before it wrote its final model: nothing is trained
+    assert again.resume() and again.finished and again.run()[1] == [2]
+
+
+def test_the_mean_of_the_last_checkpoints(tmp_path):
+    run = trainer(tmp_path, epochs=4, averaging=CheckpointAverage(3))
+    final, epochs = run.run()
+    assert epochs == [2, 3, 4]
+    states = [checkpoints.load(tmp_path / "checkpoints" / f"epoch-{epoch}.pt")["networks"] for epoch in epochs]
+    for name, value in final.items():
+        if value.is_floating_point():
+            mean = np.mean([state[name].numpy().astype(np.float64) for state in states], 0)
+            np.testing.assert_array_equal(value.numpy(), mean.astype(np.float32))
+
+
+def test_the_running_average_is_what_the_training_ends_with(tmp_path):
+    run = trainer(tmp_path, epochs=1, averaging=ExponentialAverage(0.5))
+    path, update = [], run.average.update
+    run.average.update = lambda: (path.append(run.objective.head.weight.detach().clone()), update())
+    start = run.objective.head.weight.detach().clone().double().numpy()
+    final, _ = run.run()
+    for step, weights in enumerate(path):
+        decay = min(0.5, (1 + step) / (10 + step))
+        start = decay * start + (1 - decay) * weights.double().numpy()
+    np.testing.assert_allclose(final["head.weight"].numpy(), start, atol=1e-6)
+    assert run.objective.head.weight.detach().equal(
+        path[-1]
+    )  # the networks themselves are where the last step left them
+
+
+def test_the_learning_rate_follows_the_schedule(tmp_path):
+    run = trainer(tmp_path, epochs=8, schedule=Step(0.0, 0.1, 0.5))
+    seen, update = [], run.updater.begin
+    run.updater.begin = lambda *given, **named: (
+        seen.append(run.optimizers["main"].param_groups[1]["lr"]),
+        update(*given, **named),
+    )
+    run.run()
+    assert seen == pytest.approx([0.02] * 16 + [0.002] * 16)
+
+
+def test_a_batch_too_small_for_its_parts_is_refused(tmp_path):
+    with pytest.raises(VouchError, match=r"a batch of 5 chunks in 3 parts .* fewer than 2"):
+        trainer(tmp_path, Source(10), batch_size=6, accumulate=3, samples_per_utterance=1)
+
+
+def test_compiled_networks_keep_their_names(tmp_path):
+    run = trainer(tmp_path, epochs=1)
+    names = set(run.objective.state_dict())
+    called = []
+    torch.nn.Module.compile, original = lambda self, **options: called.append((self, options)), torch.nn.Module.compile
+    try:
+        compiled = trainer(tmp_path, epochs=1, compile=True)
+    finally:
+        torch.nn.Module.compile = original
+    assert [c[0] for c in called] == [compiled.objective.network, compiled.objective.head]
+    assert all(c[1] == {"dynamic": True} for c in called)  # chunk lengths vary
+    compiled.objective.network.compile(dynamic=True, backend="eager")
+    compiled.run()
+    assert set(checkpoints.load(compiled.last_checkpoint)["networks"]) == names
 
 
 def test_speakers_are_compared_with_speakers_txt(tmp_path):

@@ -117,7 +117,7 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
             "train_ivector_system",
             "train UBM and extractor of an i-vector system",
         ),
-        "extract-embeddings": ("training", "extract_embeddings", "embeddings of every utterance of a feature table"),
+        "extract-embeddings": ("embeddings", "extract_embeddings", "embeddings of every utterance of a feature table"),
         "show-config": ("training", "show_config", "check a system's YAML and print it resolved"),
     },
     "data directories": {

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from vouch.cli.log import log, warn
+from vouch.cli.model_dir import check_configuration, find_device
 from vouch.cli.options import ToolOptions
-from vouch.cli.training import check_configuration, find_device, frame_counts
 from vouch.errors import VouchError
 
 if TYPE_CHECKING:
@@ -84,14 +84,14 @@ def train_ivector_system(argv: list[str]) -> int:
 
 
 def _training(config: dict, data: str, folder: Path, device: torch.device, num_threads: int) -> IvectorTraining:
-    import numpy as np
 
+    from vouch.cli.training_data import frame_counts
     from vouch.io.feature_archive import FeatureArchive
     from vouch.system import ivector_options
     from vouch.training.ivector import IvectorTraining
 
     archive = FeatureArchive(Path(data) / "feats.scp")
-    frames = np.array(frame_counts(Path(data) / "utt2num_frames", archive), np.int64)
+    frames = frame_counts(Path(data) / "utt2num_frames", archive)
     _check_dim(config, archive)
     report = {"log": log, "warn": warn}
     return IvectorTraining(

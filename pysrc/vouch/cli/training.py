@@ -1,23 +1,26 @@
-"""`vouch train`, `vouch extract-embeddings`, `vouch show-config`."""
+"""`vouch train`, `vouch show-config`."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from vouch.cli.log import log, warn
+from vouch.cli.model_dir import check_same_training, find_device, forget_training, revision
 from vouch.cli.options import ToolOptions
 from vouch.errors import VouchError
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
 
-    from vouch.io.feature_archive import FeatureArchive
+    from vouch.cli.training_data import TrainingData
+    from vouch.objectives.base import Objective
+    from vouch.training.distributed import Processes
+    from vouch.training.engine import Trainer
 
 
 def show_config(argv: list[str]) -> int:
@@ -49,8 +52,10 @@ def train(argv: list[str]) -> int:
         "train",
         "[options] <system.yaml> <train-data-dir> <model-dir>",
         "Train the system of a YAML on a data directory with feats.scp (as steps/prepare_feats_for_training.sh makes), "
-        "utt2num_frames and utt2spk. Writes config.yaml, speakers.txt, train.jsonl, checkpoints/ and final.pt into the "
-        "model directory. Called again, it continues from the last checkpoint, or says that the model is finished.",
+        "utt2num_frames, utt2spk and, for held-out speech, utt2uniq. Writes config.yaml, speakers.txt, train.jsonl, "
+        "checkpoints/ and final.pt into the model directory. Called again, it continues from the last checkpoint, or "
+        "says that the model is finished. Started by torchrun (steps/train.sh --num-processes or --num-gpus), its "
+        "processes share every batch.",
         (3, 3),
     )
     options.add(
@@ -61,162 +66,176 @@ def train(argv: list[str]) -> int:
     )
     options.add("num-threads", 0, "threads of the CPU computation; 0: as the environment says")
     options.add("force", False, "train again from the start, whatever is there")
+    options.add("dry-run", False, "print sizes, computation, memory and batches of the training, and do nothing")
     opts, (config_path, data, model) = options.parse(argv)
     # GNU OpenMP lets its threads sleep between the many small operations of a training when it counts more of them
     # than cores, and waking them costs more than the operations: on two cores 5 to 20 times.
     os.environ.setdefault("GOMP_SPINCOUNT", "100000")
-    import numpy as np
     import torch
 
+    from vouch.cli.training_data import read_training_data
     from vouch.io.checkpoints import one_at_a_time
     from vouch.io.config import read_config
-    from vouch.io.feature_archive import FeatureArchive
     from vouch.system import resolve
+    from vouch.training.distributed import Processes
 
-    folder = Path(model)
     config = resolve(read_config(config_path), config_path)
     if config["kind"] != "network":
         raise VouchError(f"{config_path} is an i-vector system; train it with vouch train-ivector-system")
-    archive = FeatureArchive(Path(data) / "feats.scp")
-    utt2spk = _utterance_map(Path(data) / "utt2spk", archive)
-    speakers = sorted(set(utt2spk))
-    if len(speakers) < 2:
-        raise VouchError(f"{data}/utt2spk has {len(speakers)} speaker, training wants two or more")
-    number = {speaker: i for i, speaker in enumerate(speakers)}
-    labels = np.array([number[s] for s in utt2spk], np.int64)
-    frames = np.array(frame_counts(Path(data) / "utt2num_frames", archive), np.int64)
-    feature_dim = archive.shape(0)[1]
-
+    content = read_training_data(data)
+    processes = Processes()
+    if opts.dry_run:
+        return _dry_run(config, content, processes)
+    device = find_device(opts.device, processes.local_rank)
+    if opts.num_threads > 0:
+        torch.set_num_threads(opts.num_threads)
+    folder = Path(model)
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_flush_denormal(True)  # moments of parameters that no longer move shrink to where a processor is slow
     try:
-        with one_at_a_time(folder / ".lock", lambda: warn(f"another process is training in {folder}; waiting for it")):
-            return _train(opts, config, archive, speakers, labels, frames, feature_dim, folder, data)
+        waiting = partial(warn, f"another process is training in {folder}; waiting for it")
+        with one_at_a_time(folder / ".lock", waiting) if processes.first else nullcontext():
+            processes.start(device)
+            return _train(opts.force, config, content, folder, data, device, processes)
     finally:
+        processes.end()
         torch.set_flush_denormal(False)
 
 
 def _train(
-    opts: SimpleNamespace,
+    force: bool,
     config: dict,
-    archive: FeatureArchive,
-    speakers: list[str],
-    labels: np.ndarray,
-    frames: np.ndarray,
-    feature_dim: int,
+    content: TrainingData,
     folder: Path,
     data: str,
+    device: torch.device,
+    processes: Processes,
 ) -> int:
-    """Train in a model directory that no other process uses."""
+    """Train in a model directory that no other training uses."""
     import torch
 
     from vouch.io import checkpoints
     from vouch.io.config import write_config
-    from vouch.system import build_objective, training_options
-    from vouch.training.engine import Trainer
+    from vouch.system import build_objective
+    from vouch.training.distributed import has_batch_norm
 
-    if opts.force:
-        for old in ("final.pt", "checkpoints/last.pt", "config.yaml", "speakers.txt", "train.jsonl"):
-            (folder / old).unlink(missing_ok=True)
-    features = archive.fingerprint(frames)
-    _check_same_training(folder, config, speakers, features, data)
+    say, caution = (log, warn) if processes.first else (_nothing, _nothing)
+    archive, speakers = content.source, content.speakers
+    if force and processes.first:
+        forget_training(folder)
+    processes.wait()
+    features = archive.fingerprint(content.num_frames)
+    check_same_training(folder, config, speakers, features, data)
     if (folder / "final.pt").exists():
-        log(f"{folder}/final.pt is there already; --force=true trains again")
+        say(f"{folder}/final.pt is there already; --force=true trains again")
         return 0
-    checkpoints.write_speakers(folder / "speakers.txt", speakers)
-    write_config(folder / "config.yaml", config)
+    processes.wait()  # all have looked
+    if processes.first:
+        checkpoints.write_speakers(folder / "speakers.txt", speakers)
+        write_config(folder / "config.yaml", config)
 
-    device = find_device(opts.device)
-    if opts.num_threads > 0:
-        torch.set_num_threads(opts.num_threads)
-    run = training_options(config)
-    torch.manual_seed(run.seed)
-    objective = build_objective(config, feature_dim, len(speakers))
-    extra = {"config": config, "speakers": speakers, "feature_dim": feature_dim, "features": features}
-    trainer = Trainer(objective, archive, labels, frames, run, folder, extra, device)
+    feature_dim = archive.shape(0)[1]
+    torch.manual_seed(config["training"]["seed"])
+    objective = build_objective(config, feature_dim, len(speakers), device)
+    extra = {
+        "config": config,
+        "speakers": speakers,
+        "feature_dim": feature_dim,
+        "features": features,
+        "revision": revision(),
+    }
+    trainer = _trainer(objective, config, content, folder, extra, device, processes)
     if trainer.resume():
-        log(f"continuing from {trainer.last_checkpoint} after step {trainer.step}")
+        say(f"continuing from {trainer.last_checkpoint} after step {trainer.step}")
+    run = trainer.options
     size = sum(p.numel() for p in objective.parameters())
-    log(
-        f"{len(speakers)} speakers, {len(archive)} utterances, {frames.sum()} frames of {feature_dim} dims; "
-        f"{size} parameters; {run.epochs} epochs of {trainer.sampler.batches_per_epoch} batches on {device.type}, "
-        f"{trainer.precision}"
+    held_out = f" ({len(trainer.held_out.indices)} held out)" if trainer.held_out else ""
+    together = f" in {processes.world} processes" if processes.world > 1 else ""
+    say(
+        f"{len(speakers)} speakers, {len(archive)} utterances{held_out}, {content.num_frames.sum()} frames of "
+        f"{feature_dim} dims; {size} parameters; {run.epochs} epochs of {trainer.sampler.batches_per_epoch} batches "
+        f"on {device.type}{together}, {trainer.precision}"
     )
     if trainer.precision != run.precision:
-        warn(f"this processor has no instructions for {run.precision}: training in {trainer.precision}")
-    trainer.run(report=None if sys.stderr.isatty() else log)
-    networks = {name: value.cpu() for name, value in objective.state_dict().items()}
-    checkpoints.save(folder / "final.pt", {"networks": networks, **extra})
-    log(f"wrote {folder}/final.pt")
+        caution(f"this device has no fast {run.precision}: training in {trainer.precision}")
+    if processes.world > 1 and device.type == "cpu" and has_batch_norm(objective):
+        caution(
+            f"batch norm is not synchronised over processes on the CPU: each sees its own "
+            f"{run.batch_size // processes.world} chunks of a batch, and the result depends on the number of processes"
+        )
+    networks, epochs = trainer.run(report=None if sys.stderr.isatty() else say)
+    if processes.first:
+        checkpoints.save(folder / "final.pt", {"networks": networks, "epochs": epochs, **extra})
+    which = f" (of epoch {', '.join(map(str, epochs))})" if epochs else ""
+    say(f"wrote {folder}/final.pt{which}")
+    processes.wait()
     return 0
 
 
-def extract_embeddings(argv: list[str]) -> int:
-    """Embeddings of the utterances of a feature table."""
-    options = ToolOptions(
-        "extract-embeddings",
-        "[options] <model-dir> <features-rspecifier> <embeddings-wspecifier>",
-        "Write the embedding of every utterance. The features must be as in training: mean-normalised, without "
-        "silence. An utterance of fewer than --min-frames frames is left out with a warning; one of more than "
-        "--max-frames is cut into equal pieces whose embeddings are averaged (an i-vector system takes all "
-        "frames at once).",
-        (3, 3),
-    )
-    options.add("min-frames", 25, "leave out utterances with fewer frames")
-    options.add("max-frames", 10000, "longest piece that is embedded at once")
-    options.add(
-        "device",
-        "auto",
-        "where to compute; auto takes a GPU if there is one",
-        choices=("auto", "cpu", "cuda"),
-    )
-    opts, (model, rspecifier, wspecifier) = options.parse(argv)
+def _trainer(
+    objective: Objective,
+    config: dict,
+    content: TrainingData,
+    folder: Path,
+    extra: dict,
+    device: torch.device,
+    processes: Processes,
+) -> Trainer:
     import numpy as np
+
+    from vouch.system import build_sampler, training_options
+    from vouch.training.engine import Trainer
+    from vouch.training.validation import HeldOut, KeptIn, hold_out
+
+    run = training_options(config)
+    archive, labels, num_frames, _, groups = content
+    if not run.held_out.share:
+        sampler = build_sampler(config, num_frames, labels)
+        return Trainer(objective, archive, labels, sampler, run, folder, extra, device, processes)
+    out = hold_out(labels, groups, run.held_out, run.seed)
+    places, kept = np.flatnonzero(out), np.flatnonzero(~out)
+    sampler = KeptIn(build_sampler(config, num_frames[kept], labels[kept]), kept)
+    held_out = HeldOut(
+        archive, places, labels[out], groups[out], num_frames[out], run.held_out.max_frames, run.min_frames
+    )
+    return Trainer(objective, archive, labels, sampler, run, folder, extra, device, processes, held_out)
+
+
+def _dry_run(config: dict, content: TrainingData, processes: Processes) -> int:
+    """Print what the training would take."""
     import torch
 
-    from vouch.io import checkpoints
-    from vouch.io.tables import TableWriter, read_table
+    from vouch.nn.complexity import complexity
     from vouch.system import build_objective
+    from vouch.training.estimate import training_memory
 
-    if not 0 < opts.min_frames <= opts.max_frames:
-        raise VouchError(f"--min-frames={opts.min_frames} to --max-frames={opts.max_frames} is not a range of lengths")
-    if (Path(model) / "final.ie").exists():
-        from vouch.cli.ivector_system import extract_ivectors
+    feature_dim = content.source.shape(0)[1]
+    objective = build_objective(config, feature_dim, len(content.speakers))
+    parameters, products = complexity(objective.network, feature_dim, config["training"]["max_frames"])
+    trainer = _trainer(objective, config, content, Path(), {}, torch.device("cpu"), processes)
+    run, batches = trainer.options, trainer.sampler.batches_per_epoch
+    chunks = -(-run.batch_size // (processes.world * run.accumulate))
+    memory = training_memory(objective, feature_dim, run, chunks)
+    held_out = len(trainer.held_out.indices) if trainer.held_out else 0
+    total = sum(p.numel() for p in objective.parameters())
+    lines = {
+        "speakers": f"{len(content.speakers)}",
+        "utterances": f"{len(content.labels)}, {held_out} of them held out",
+        "frames": f"{content.num_frames.sum()} of {feature_dim} dims",
+        "parameters": f"{parameters} of the embedding network, {total} with the heads of the training",
+        "multiply-adds": f"{products * 100 / run.max_frames:.4g} per second of speech (100 frames)",
+        "batches": f"{batches} an epoch of {run.batch_size} chunks, {run.epochs * batches} in {run.epochs} epochs",
+        "memory": f"{memory.parameters / 2**20:.0f} MiB of parameters, gradients and optimizer, and "
+        f"{memory.activations / 2**20:.0f} MiB kept for the backward pass of {chunks} chunks of {run.max_frames} "
+        f"frames; PyTorch itself comes to it",
+    }
+    for name, text in lines.items():
+        print(f"{name + ':':15s}{text}")
+    return 0
 
-        return extract_ivectors(opts, Path(model), rspecifier, wspecifier)
-    path = Path(model) / "final.pt"
-    saved = checkpoints.load(path)
-    checkpoints.check_speakers(Path(model) / "speakers.txt", saved["speakers"], str(path))
-    objective = build_objective(saved["config"], saved["feature_dim"], len(saved["speakers"]))
-    checkpoints.load_networks(objective, saved["networks"], path)
-    device = find_device(opts.device)
-    objective = objective.to(device).eval()
-    least = objective.network.backbone.context + 1
-    if opts.min_frames < least:
-        raise VouchError(f"--min-frames={opts.min_frames} is too few for this network, which wants {least} or more")
-    done = short = 0
-    with TableWriter(wspecifier, "vector") as writer, torch.inference_mode():
-        for utterance, features in read_table(rspecifier, "matrix"):
-            if len(features) < opts.min_frames:
-                warn(f"{utterance} has {len(features)} frames, fewer than --min-frames={opts.min_frames}: left out")
-                short += 1
-                continue
-            if features.shape[1] != saved["feature_dim"]:
-                raise VouchError(
-                    f"{utterance} has {features.shape[1]} dims a frame, {path} was trained on {saved['feature_dim']}; "
-                    f"give features made with the configuration of the training"
-                )
-            pieces = np.array_split(features, -(-len(features) // opts.max_frames))
-            embeddings = [
-                objective.embed(torch.from_numpy(piece)[None].to(device), torch.tensor([len(piece)], device=device))
-                for piece in pieces
-            ]
-            weights = [len(piece) / len(features) for piece in pieces]
-            embedding = sum(w * e[0].double() for w, e in zip(weights, embeddings, strict=True))
-            writer.write(utterance, embedding.float().cpu().numpy())
-            done += 1
-    log(f"wrote {done} embeddings; {short} utterances were too short")
-    return 0 if done else 1
+
+def _nothing(message: str) -> None:
+    """What the other processes of a training say."""
 
 
 def _value(config: dict, key: str, path: str) -> object:
@@ -227,78 +246,3 @@ def _value(config: dict, key: str, path: str) -> object:
             raise VouchError(f"--get: {path} has no key '{key}'; `vouch show-config {path}` shows all")
         value = value[word]
     return value
-
-
-def find_device(name: str) -> torch.device:
-    import torch
-
-    if name == "cuda" and not torch.cuda.is_available():
-        raise VouchError("--device=cuda, but torch sees no GPU here; use --device=cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def _utterance_map(path: Path, archive: FeatureArchive) -> list[str]:
-    """The value of every utterance of the archive in a two-column file."""
-    from vouch.io.tables import read_token_lines
-
-    values = dict(read_token_lines(str(path), fields=(2, 2)))
-    missing = [key for key in archive.keys if key not in values]
-    if missing:
-        raise VouchError(
-            f"{path} lacks {len(missing)} utterances of {archive.path}, {missing[0]} the first; "
-            f"run utils/fix_data_dir.sh {path.parent}"
-        )
-    return [values[key] for key in archive.keys]
-
-
-def frame_counts(path: Path, archive: FeatureArchive) -> list[int]:
-    counts = _utterance_map(path, archive)
-    wrong = next((i for i, c in enumerate(counts) if not c.isdigit() or int(c) < 1), None)
-    if wrong is not None:
-        raise VouchError(
-            f"{path}: utterance {archive.keys[wrong]} has '{counts[wrong]}' frames, want 1 or more; "
-            f"make the features again with steps/prepare_feats_for_training.sh"
-        )
-    return [int(c) for c in counts]
-
-
-def _check_same_training(folder: Path, config: dict, speakers: list[str], features: str, data: str) -> None:
-    """A model directory goes on only with the configuration, the speakers and the features that it was begun with."""
-    from vouch.io import checkpoints
-
-    if not (folder / "config.yaml").exists():
-        return
-    checkpoints.check_speakers(folder / "speakers.txt", speakers, data)
-    check_configuration(folder, config)
-    for file in (folder / "final.pt", folder / "checkpoints" / "last.pt"):
-        if file.exists() and checkpoints.load(file)["features"] != features:
-            raise VouchError(
-                f"{file} was trained on other features than {data} has now; "
-                f"--force=true trains again (run.sh --stage 5 --force true), or choose another model directory"
-            )
-
-
-def check_configuration(folder: Path, config: dict) -> None:
-    """Raises VouchError when the model directory was begun with another configuration than this resolved one."""
-    from vouch.io.config import read_config
-    from vouch.system import resolve
-
-    path = folder / "config.yaml"
-    if not path.exists():
-        return
-    different = list(_differences(resolve(read_config(path), str(path)), config, ""))
-    if different:
-        raise VouchError(
-            f"{folder} was begun with another configuration: {', '.join(different)}; "
-            f"--force=true trains it again (run.sh --stage 5 --force true), or choose another model directory"
-        )
-
-
-def _differences(there: dict, here: dict, where: str) -> Iterator[str]:
-    """What differs and concerns the training: the backend is trained after it, and anew each time."""
-    for key in sorted({*there, *here} - ({"backend"} if not where else set())):
-        a, b = there.get(key), here.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            yield from _differences(a, b, f"{where}{key}.")
-        elif a != b:
-            yield f"{where}{key} was {a}, now {b}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vouch.nn.tdnn import frame_mask
+from vouch.nn.masks import frame_mask
 
 
 class EmbeddingNetwork(nn.Module):
@@ -17,7 +17,8 @@ class EmbeddingNetwork(nn.Module):
     the embedding itself, the custom with margin losses.
 
     Arguments: backbone and pooling (modules of vouch.nn), embedding_dim, hidden_dim (0: no further layer), dropout
-    (share of the pooled values dropped in training).
+    (share of the pooled values dropped in training), norm_pooled (batch normalisation of the pooled values, as
+    Desplanques et al. 2020 have it).
     """
 
     def __init__(
@@ -27,9 +28,11 @@ class EmbeddingNetwork(nn.Module):
         embedding_dim: int = 512,
         hidden_dim: int = 512,
         dropout: float = 0.0,
+        norm_pooled: bool = False,
     ) -> None:
         super().__init__()
         self.backbone, self.pooling = backbone, pooling
+        self.norm = nn.BatchNorm1d(pooling.out_dim) if norm_pooled else nn.Identity()
         self.embedding = nn.Linear(pooling.out_dim, embedding_dim)
         self.dropout = nn.Dropout(dropout)
         self.embedding_dim = embedding_dim
@@ -45,14 +48,20 @@ class EmbeddingNetwork(nn.Module):
         else:
             self.segment = nn.BatchNorm1d(embedding_dim)
 
-    def embed(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """features (batch, frames, dims), lengths (batch,) -> (batch, embedding_dim); padding has no effect."""
+    def embed(self, features: Tensor, lengths: Tensor | None) -> Tensor:
+        """features (batch, frames, dims), lengths (batch,) -> (batch, embedding_dim); padding has no effect.
+
+        lengths None: every frame is real, which saves the masks.
+        """
         hidden, lengths = self.backbone(features, lengths)
         hidden = hidden.to(features.dtype)  # statistics are not for 16 bits
-        pooled = self.pooling(hidden, frame_mask(lengths, hidden.shape[2]))
-        return self.embedding(self.dropout(pooled))
+        frames = hidden.shape[2]
+        if lengths is None:
+            mask = torch.ones(len(hidden), 1, frames, dtype=torch.bool, device=hidden.device)
+        else:
+            mask = frame_mask(lengths, frames)
+        return self.embedding(self.dropout(self.norm(self.pooling(hidden, mask))))
 
     def forward(self, features: Tensor) -> Tensor:
         """features (batch, frames, dims), all frames real -> (batch, out_dim), what a classifier head takes."""
-        lengths = torch.full((len(features),), features.shape[1], device=features.device)
-        return self.segment(self.embed(features, lengths))
+        return self.segment(self.embed(features, None))

@@ -8,22 +8,39 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from vouch.nn.constraints import constrain_after_steps
+from vouch.objectives.updates import Updater
+
 
 class Batch(NamedTuple):
-    """features (batch, frames, dims), labels (batch,), the utterances' ids, progress = share of training done."""
+    """features (batch, frames, dims), labels (batch,), the utterances' ids, progress = share of training done.
+
+    target: features (target_batch, frames, dims) of unlabelled chunks of another domain, where the sampler is paired.
+    """
 
     features: Tensor
     labels: Tensor
     utterances: list[str]
     progress: float
+    target: Tensor | None = None
 
 
 class Objective(nn.Module, ABC):
-    """Owns its networks, its optimizers and the order of its updates; the engine knows nothing else about it."""
+    """Owns its networks, its optimizers and the order of its updates; the engine knows nothing else about it.
+
+    Every module that computes something for training is a direct child (the engine compiles the children).
+    """
 
     @abstractmethod
-    def update(self, batch: Batch, scaler: torch.amp.GradScaler) -> dict[str, float]:
-        """One training step: all its updates. Returns the figures to log, `loss` among them."""
+    def update(self, batch: Batch, updater: Updater) -> dict[str, Tensor]:
+        """One training step: `updater.step(name, loss)` once for each of its optimizers, losses being means over
+        the batch. Returns the figures to log, scalars on the device, `loss` among them; no .item(), which would wait
+        for the device."""
+
+    @abstractmethod
+    def evaluate(self, features: Tensor, lengths: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Of held-out utterances, in eval mode: features (batch, frames, dims), lengths (batch,), labels (batch,) ->
+        embeddings (batch, embedding_dim) and `loss` (without a margin) and `accuracy` of each, (batch,)."""
 
     @abstractmethod
     def embed(self, features: Tensor, lengths: Tensor) -> Tensor:
@@ -37,8 +54,9 @@ class Objective(nn.Module, ABC):
 class Optimizer:
     """The `optimizer` entry of a system's YAML: which optimizer, with which rate.
 
-    Arguments: type (sgd or adam; adam is AdamW), learning_rate (its peak), momentum (sgd only), weight_decay (not on
-    biases and batch-norm parameters), clip_norm (largest norm of the gradient; 0: none).
+    Arguments: type (sgd with Nesterov's momentum; adam, which is AdamW; rmsprop), learning_rate (its peak), momentum
+    (not of adam), weight_decay (not on biases and batch-norm parameters), clip_norm (largest norm of the gradient; 0:
+    none).
     """
 
     def __init__(
@@ -49,31 +67,33 @@ class Optimizer:
         weight_decay: float = 0.0,
         clip_norm: float = 0.0,
     ) -> None:
-        if type not in ("sgd", "adam"):
-            raise ValueError(f"optimizer type '{type}', want sgd or adam")
+        if type not in ("sgd", "adam", "rmsprop"):
+            raise ValueError(f"optimizer type '{type}', want sgd, adam or rmsprop")
         if not (learning_rate > 0 and 0 <= momentum < 1 and weight_decay >= 0 and clip_norm >= 0):
             raise ValueError("learning_rate wants to be above 0, momentum 0 to below 1, the others 0 or more")
         self.type, self.learning_rate, self.momentum = type, learning_rate, momentum
         self.weight_decay, self.clip_norm = weight_decay, clip_norm
 
     def build(self, *modules: nn.Module) -> torch.optim.Optimizer:
-        """The torch optimizer over the modules' parameters."""
+        """The torch optimizer over the modules' parameters, which are on their device already.
+
+        Its updates are fused (one pass over the parameters) where torch has that. The Updater reads `clip_norm` from
+        the parameter groups. Modules with constraints are constrained after every step.
+        """
         parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
         groups = [
             {"params": [p for p in parameters if p.dim() > 1], "weight_decay": self.weight_decay},
             {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
         ]
+        groups = [{**group, "clip_norm": self.clip_norm} for group in groups if group["params"]]
         if self.type == "sgd":
-            return torch.optim.SGD(groups, lr=self.learning_rate, momentum=self.momentum, nesterov=self.momentum > 0)
-        return torch.optim.AdamW(groups, lr=self.learning_rate)
-
-    def step(self, optimizer: torch.optim.Optimizer, loss: Tensor, scaler: torch.amp.GradScaler) -> None:
-        """Back-propagate the loss and move the optimizer's parameters."""
-        optimizer.zero_grad(set_to_none=True)
-        scaler.scale(loss).backward()
-        if self.clip_norm > 0:
-            scaler.unscale_(optimizer)
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            nn.utils.clip_grad_norm_(parameters, self.clip_norm)
-        scaler.step(optimizer)
-        scaler.update()
+            nesterov = self.momentum > 0
+            optimizer = torch.optim.SGD(
+                groups, lr=self.learning_rate, momentum=self.momentum, nesterov=nesterov, fused=True
+            )
+        elif self.type == "rmsprop":
+            optimizer = torch.optim.RMSprop(groups, lr=self.learning_rate, momentum=self.momentum)
+        else:
+            optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, fused=True)
+        constrain_after_steps(optimizer, modules)
+        return optimizer

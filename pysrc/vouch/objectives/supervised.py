@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from vouch.objectives.base import Batch, Objective, Optimizer
+from vouch.objectives.updates import Updater
 
 
 class Supervised(Objective):
@@ -19,19 +21,23 @@ class Supervised(Objective):
     def __init__(self, network: nn.Module, head: nn.Module, optimizer: Optimizer) -> None:
         super().__init__()
         self.network, self.head = network, head
-        self._optimizer = optimizer
-        self._updates = optimizer.build(network, head)
+        self._optimizer = optimizer.build(network, head)
 
-    def update(self, batch: Batch, scaler: torch.amp.GradScaler) -> dict[str, float]:
+    def update(self, batch: Batch, updater: Updater) -> dict[str, Tensor]:
         hidden = self.network(batch.features).to(batch.features.dtype)
         with torch.autocast(hidden.device.type, enabled=False):  # logits and the loss are not for 16 bits
             loss, logits = self.head(hidden, batch.labels, batch.progress)
-        self._optimizer.step(self._updates, loss, scaler)
-        accuracy = (logits.argmax(1) == batch.labels).float().mean()
-        return {"loss": loss.item(), "accuracy": accuracy.item()}
+        updater.step("main", loss)
+        return {"loss": loss.detach(), "accuracy": (logits.argmax(1) == batch.labels).float().mean()}
+
+    def evaluate(self, features: Tensor, lengths: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        embedding = self.network.embed(features, lengths)
+        _, logits = self.head(self.network.segment(embedding), labels, 1.0)
+        loss = functional.cross_entropy(logits, labels, reduction="none")
+        return embedding, {"loss": loss, "accuracy": (logits.argmax(1) == labels).float()}
 
     def embed(self, features: Tensor, lengths: Tensor) -> Tensor:
         return self.network.embed(features, lengths)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return {"main": self._updates}
+        return {"main": self._optimizer}

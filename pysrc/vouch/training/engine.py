@@ -1,69 +1,46 @@
-"""The training loop: batches to an Objective, learning rates, checkpoints, logs."""
+"""The training loop: batches to an Objective, learning rates, averages, held-out figures, checkpoints, logs."""
 
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
+from torch import Tensor, nn
 
 from vouch.errors import VouchError
 from vouch.io import checkpoints
 from vouch.objectives.base import Batch, Objective
-from vouch.training.sampling import ChunkSampler, ChunkSource, epoch_batches
-from vouch.training.schedules import learning_rate_factor
+from vouch.objectives.updates import Updater
+from vouch.training.averaging import ExponentialAverage, RunningAverage
+from vouch.training.distributed import Processes
+from vouch.training.epochs import KeptEpochs
+from vouch.training.loading import ChunkSource, epoch_batches, prepare, share
+from vouch.training.logs import Logs
+from vouch.training.options import TrainingOptions
+from vouch.training.precision import autocast, loss_scaler, usable
+from vouch.training.sampling import PairedSampler, Sampler
+from vouch.training.skips import Skips
+from vouch.training.validation import HeldOut
 
 _LOG_STEPS = 20  # a line in train.jsonl is the mean over so many steps
-_REPORT_SECONDS = 15.0
-
-
-@dataclass
-class TrainingOptions:
-    """The `training` entry of a system's YAML.
-
-    epochs; batch_size (chunks); samples_per_utterance (chunks of each recording an epoch); min_frames and max_frames
-    (length of the chunks); warmup (share of the training in which the learning rate rises); final_rate (last
-    learning rate over the peak); precision (float32, or bfloat16: matrix products in 16 bits, parameters in 32; float32
-    all the same on a processor that has no instructions for it, where it would be slower);
-    workers (processes that read ahead); checkpoint_minutes (between two checkpoints); seed.
-    """
-
-    epochs: int = 10
-    batch_size: int = 64
-    samples_per_utterance: int = 2
-    min_frames: int = 200
-    max_frames: int = 400
-    warmup: float = 0.05
-    final_rate: float = 0.01
-    precision: str = "float32"
-    workers: int = 0
-    checkpoint_minutes: float = 10.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.min_frames <= self.max_frames:
-            raise ValueError(f"min_frames {self.min_frames} to max_frames {self.max_frames} is not a range of lengths")
-        if self.epochs < 0 or self.batch_size < 2 or self.samples_per_utterance < 1 or self.workers < 0:
-            raise ValueError("epochs and workers want 0 or more, batch_size 2, samples_per_utterance 1 or more")
-        if not 0 <= self.warmup < 1:
-            raise ValueError(f"warmup {self.warmup} is not a share of the training, 0 to below 1")
-        if self.precision not in ("float32", "bfloat16"):
-            raise ValueError(f"precision '{self.precision}', want float32 or bfloat16")
 
 
 class Trainer:
-    """Trains an objective on chunks of a feature archive, and continues where a killed training stopped.
+    """Trains an objective on chunks, in one process or several, and continues where a killed training stopped.
 
-    Arguments: objective; source (utterances to read chunks from); labels (utterances,) numbers of their speakers;
-    num_frames (utterances,); options; folder (checkpoints/, train.jsonl); extra (goes into every checkpoint: the
-    resolved configuration, the speakers); device.
+    A checkpoint holds the networks, optimizers, loss scaler, averaged weights, list of kept epochs, skip counts and
+    the step, which is the place in the sampler's and the schedule's course, besides `extra`. Random numbers in a step
+    (dropout) come from a generator seeded with (seed, step, rank), so no generator has a state to be kept.
+
+    Arguments: objective (on its device); source (utterances to read chunks from); labels (utterances,) numbers of
+    their speakers; sampler; options; folder (checkpoints/, train.jsonl); extra (goes into every checkpoint: the
+    resolved configuration, the speakers); device; processes; held_out (None: nothing is); target (a paired sampler's
+    second source).
     """
 
     def __init__(
@@ -71,37 +48,57 @@ class Trainer:
         objective: Objective,
         source: ChunkSource,
         labels: np.ndarray,
-        num_frames: np.ndarray,
+        sampler: Sampler | PairedSampler,
         options: TrainingOptions,
         folder: Path,
         extra: dict[str, Any],
         device: torch.device,
+        processes: Processes | None = None,
+        held_out: HeldOut | None = None,
+        target: ChunkSource | None = None,
     ) -> None:
-        self.objective = objective.to(device)
-        self.source, self.labels, self.options = source, labels, options
-        self.folder, self.extra, self.device = folder, extra, device
-        self.sampler = ChunkSampler(
-            num_frames,
-            options.samples_per_utterance,
-            options.batch_size,
-            options.min_frames,
-            options.max_frames,
-            options.seed,
-        )
-        self.precision = options.precision
-        if device.type == "cpu" and not any(on for name, on in torch.cpu.get_capabilities().items() if "bf16" in name):
-            self.precision = "float32"
-        self.scaler = torch.amp.GradScaler(device.type, enabled=False)
+        self.processes = processes or Processes()
+        if device.type == "cuda" and self.processes.world > 1:
+            objective = nn.SyncBatchNorm.convert_sync_batchnorm(objective)
+        self.objective, self.source, self.labels, self.sampler = objective, source, labels, sampler
+        self.options, self.folder, self.extra, self.device = options, folder, extra, device
+        self.held_out, self.target = held_out, target
+        self._check_batch_size()
+        self.precision = usable(options.precision, device)
+        self.scaler = loss_scaler(self.precision, device)
+        self.optimizers = objective.optimizers()
+        reduce = self.processes.sum if self.processes.world > 1 else None
+        self.updater = Updater(self.optimizers, options.batch_size, self.scaler, reduce)
+        self.kept = KeptEpochs(folder / "checkpoints", options)
+        self.skips = Skips(objective, options.skip_limit)
+        averaging = options.averaging
+        self.average = RunningAverage(objective, averaging.decay) if isinstance(averaging, ExponentialAverage) else None
+        if options.compile:
+            for network in objective.children():
+                network.compile(dynamic=True)  # in place: names in checkpoints stay as they are
         self.step = 0
-        self._peak_rates = {
-            name: [group["lr"] for group in optimizer.param_groups]
-            for name, optimizer in objective.optimizers().items()
-        }
-        self._saved_at = time.monotonic()
+        self.finished = options.epochs == 0
+        self._peaks = {name: [group["lr"] for group in o.param_groups] for name, o in self.optimizers.items()}
+        self._sums: dict[str, Tensor] = {}  # of figures times chunks since the last line of the log
+        self._chunks = 0
+        self._data_seconds = 0.0
+        self._saved_at = self._logged_at = time.monotonic()
 
     @property
     def last_checkpoint(self) -> Path:
         return self.folder / "checkpoints" / "last.pt"
+
+    def _check_batch_size(self) -> None:
+        """Every part of a batch must have two chunks: batch norm wants them."""
+        chunks = self.sampler.batch(0, 0)
+        labelled = chunks[0] if isinstance(self.sampler, PairedSampler) else chunks
+        parts = self.processes.world * self.options.accumulate
+        size = len(labelled.utterances) // self.sampler.group // parts * self.sampler.group
+        if size < 2:
+            raise VouchError(
+                f"a batch of {len(labelled.utterances)} chunks in {parts} parts (processes x training.accumulate) has "
+                f"parts of fewer than 2; train with fewer parts, or with more data"
+            )
 
     def resume(self) -> bool:
         """Continue from the last checkpoint, if there is one. Raises VouchError when it does not fit."""
@@ -109,88 +106,183 @@ class Trainer:
             return False
         saved = checkpoints.load(self.last_checkpoint)
         checkpoints.load_networks(self.objective, saved["networks"], self.last_checkpoint)
-        for name, optimizer in self.objective.optimizers().items():
+        for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(saved["optimizers"][name])
+        self.scaler.load_state_dict(saved["scaler"])
+        if self.average is not None:
+            self.average.load_state_dict(saved["average"])
+        self.skips.load_state_dict(saved["skips"])
+        self.kept.kept = saved["kept"]
         self.step = saved["step"]
+        epoch, position = divmod(self.step, self.sampler.batches_per_epoch)
+        self.finished = epoch >= self.options.epochs or (position == 0 and self.kept.exhausted(epoch))
         return True
 
-    def run(self, report: Callable[[str], None] | None = None) -> None:
-        """Train to the end, with a progress bar; or, where no terminal shows one, with `report` every 15 s."""
+    def run(self, report: Callable[[str], None] | None = None) -> tuple[dict[str, Tensor], list[int]]:
+        """Train to the end, with a progress bar; or, where no terminal shows one, with `report` every 15 s.
+
+        Returns the networks' state to use, and the numbers of the epochs that it is the best or the mean of (none: it
+        is that of the end). Raises VouchError after too many updates that were not finite.
+        """
         total = self.options.epochs * self.sampler.batches_per_epoch
         self.objective.train()
-        recent: list[dict[str, float]] = []
-        started = reported = time.monotonic()
-        log = checkpoints.TrainingLog(self.folder / "train.jsonl", self.step)
-        with (
-            contextlib.closing(log),
-            tqdm(total=total, initial=self.step, disable=report is not None, unit="batch") as bar,
-        ):
-            for batch in self._batches():
-                recent.append(self._update(batch))
-                bar.update()
-                now, at_end = time.monotonic(), self.step % self.sampler.batches_per_epoch == 0
-                if at_end or len(recent) == _LOG_STEPS:
-                    figures = {name: sum(r[name] for r in recent) / len(recent) for name in recent[0]}
-                    recent = []
-                    epoch = (self.step - 1) // self.sampler.batches_per_epoch + 1
-                    line = {
-                        "step": self.step,
-                        "epoch": epoch,
-                        **figures,
-                        "learning_rate": self._rate(batch.progress),
-                    }
-                    log.write({**line, "seconds": round(now - started, 1)})
-                    text = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
-                    bar.set_postfix_str(f"epoch {epoch}/{self.options.epochs}, {text}")
-                    if report and (now - reported > _REPORT_SECONDS or self.step == total):
-                        reported = now
-                        report(f"epoch {epoch}/{self.options.epochs}, batch {self.step}/{total}, {text}")
-                if at_end or now - self._saved_at > 60 * self.options.checkpoint_minutes:
-                    self._save()
+        logs = Logs(self.folder, self.step, total, report, self.processes.first)
+        with contextlib.closing(logs):
+            while not self.finished:
+                self._epoch(logs)
+        self.processes.wait()  # the first one's files are there
+        return self.kept.final_state(self._evaluated_state())
 
-    def _batches(self) -> Iterator[Batch]:
-        first_epoch, first = divmod(self.step, self.sampler.batches_per_epoch)
-        for epoch in range(first_epoch, self.options.epochs):
-            yield from epoch_batches(
-                self.source,
-                self.labels,
-                self.sampler,
-                epoch,
-                first,
-                self.options.epochs,
-                self.options.workers,
-            )
-            first = 0
+    def _epoch(self, logs: Logs) -> None:
+        """From the present step to the end of its epoch."""
+        epoch, first = divmod(self.step, self.sampler.batches_per_epoch)
+        self._logged_at = time.monotonic()
+        for batch in self._batches(epoch, first):
+            self.processes.check_launcher()
+            self._set_rates(batch.progress)
+            self._update(batch, epoch + 1, logs)
+            logs.advance()
+            position = self.step - epoch * self.sampler.batches_per_epoch
+            at_end = position == self.sampler.batches_per_epoch
+            if at_end or position % _LOG_STEPS == 0:
+                self._log(logs, epoch + 1, batch.progress)
+            if at_end:
+                self._end_epoch(logs, epoch + 1)
+            elif time.monotonic() - self._saved_at > 60 * self.options.checkpoint_minutes:
+                self._save()
 
-    def _update(self, batch: Batch) -> dict[str, float]:
-        factor = learning_rate_factor(batch.progress, self.options.warmup, self.options.final_rate)
-        for name, optimizer in self.objective.optimizers().items():
-            for group, peak in zip(optimizer.param_groups, self._peak_rates[name], strict=True):
+    def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
+        """This process's share of each batch, on the device; counts the time that they take to come."""
+        batches = epoch_batches(
+            self.source,
+            self.labels,
+            self.sampler,
+            epoch,
+            first,
+            self.options.epochs,
+            self.options.workers,
+            self.processes.rank,
+            self.processes.world,
+            self.target,
+        )
+        while True:
+            asked = time.monotonic()
+            batch = next(batches, None)
+            if batch is None:
+                return
+            batch = prepare(batch, self.source, self.device, self.target)
+            self._data_seconds += time.monotonic() - asked
+            yield batch
+
+    def _set_rates(self, progress: float) -> None:
+        factor = self.options.schedule.factor(progress)
+        for name, optimizer in self.optimizers.items():
+            for group, peak in zip(optimizer.param_groups, self._peaks[name], strict=True):
                 group["lr"] = peak * factor
-        torch.manual_seed(self.options.seed * 1_000_003 + self.step)  # dropout: a function of (seed, step)
-        batch = batch._replace(features=batch.features.to(self.device), labels=batch.labels.to(self.device))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            figures = self.objective.update(batch, self.scaler)
-        self.step += 1
-        if not math.isfinite(figures["loss"]):
-            raise VouchError(
-                f"the loss is {figures['loss']} at step {self.step}, in the batch of {', '.join(batch.utterances[:3])} "
-                f"...: look for broken features among its utterances, or lower objective.optimizer.learning_rate"
-            )
-        return figures
 
-    def _rate(self, progress: float) -> float:
-        return next(iter(self._peak_rates.values()))[0] * learning_rate_factor(
-            progress, self.options.warmup, self.options.final_rate
+    def _update(self, batch: Batch, epoch: int, logs: Logs) -> None:
+        torch.manual_seed((self.options.seed * 1_000_003 + self.step) * self.processes.world + self.processes.rank)
+        self.skips.before_update()
+        found: list[tuple[int, dict[str, Tensor]]] = []
+        for number in range(self.options.accumulate):
+            part = self._part(batch, number)
+            self.updater.begin(len(part.labels), last=number == self.options.accumulate - 1)
+            with autocast(self.precision, self.device):
+                found.append((len(part.labels), self.objective.update(part, self.updater)))
+        self.updater.finish()
+        self.step += 1
+        if self.updater.skipped:
+            self.skips.undo(counts=not self.updater.overflowed)
+            utterances = [u for share in self.processes.gather(batch.utterances) for u in share]
+            logs.skipped(self.step, epoch, utterances)
+            self.skips.check(self.step, utterances)
+            return
+        self.skips.done()
+        if self.average is not None:
+            self.average.update()
+        for chunks, figures in found:
+            self._chunks += chunks
+            for name, value in figures.items():
+                self._sums[name] = self._sums.get(name, 0.0) + value.float() * chunks
+
+    def _part(self, batch: Batch, number: int) -> Batch:
+        """One of the parts that a batch is accumulated from."""
+        parts = self.options.accumulate
+        if parts == 1:
+            return batch
+        own = share(len(batch.labels), self.sampler.group, number, parts)
+        target = None if batch.target is None else batch.target[share(len(batch.target), 1, number, parts)]
+        return batch._replace(
+            features=batch.features[own], labels=batch.labels[own], utterances=batch.utterances[own], target=target
         )
 
+    def _log(self, logs: Logs, epoch: int, progress: float) -> None:
+        """A line with the means over the last steps of all processes."""
+        names = list(self._sums)
+        chunks = torch.tensor(float(self._chunks), device=self.device)
+        sums = torch.stack([*self._sums.values(), chunks])
+        self.processes.sum(sums)
+        *means, chunks = sums.tolist()
+        now = time.monotonic()
+        seconds = max(now - self._logged_at, 1e-9)
+        optimizer = next(iter(self._peaks))
+        values = {
+            **{name: mean / chunks for name, mean in zip(names, means, strict=True)},
+            "learning_rate": self._peaks[optimizer][0] * self.options.schedule.factor(progress),
+            "skipped": self.skips.total,
+            "data_seconds": round(self._data_seconds, 3),
+            "data_share": round(self._data_seconds / seconds, 4),
+            "utterances_per_second": round(chunks / seconds, 1),
+        }
+        if self.scaler.is_enabled():
+            values["loss_scale"] = self.scaler.get_scale()
+        logs.figures(self.step, epoch, self.options.epochs, values)
+        self._sums, self._chunks, self._data_seconds, self._logged_at = {}, 0, 0.0, now
+
+    def _end_epoch(self, logs: Logs, epoch: int) -> None:
+        """Held-out figures, the checkpoints, and whether to go on."""
+        figures: dict[str, float] = {}
+        with self._evaluated():
+            if self.held_out is not None:
+                self.processes.share_buffers(self.objective)
+                figures = self.held_out.evaluate(self.objective, self.device, self.precision, self.processes)
+            content = {"networks": self.objective.state_dict(), **self.extra} if self.processes.first else {}
+            best = self.kept.add(epoch, figures, content)
+        if figures:
+            logs.held_out(self.step, epoch, figures, best)
+        self.finished = epoch >= self.options.epochs or self.kept.exhausted(epoch)
+        self._save()
+        if self.processes.first:
+            self.kept.tidy()
+
+    @contextlib.contextmanager
+    def _evaluated(self) -> Iterator[None]:
+        """The objective with the weights that count: the running average where there is one."""
+        if self.average is not None:
+            self.average.swap()
+        try:
+            yield
+        finally:
+            if self.average is not None:
+                self.average.swap()
+
+    def _evaluated_state(self) -> dict[str, Tensor]:
+        with self._evaluated():
+            return {name: value.detach().clone().cpu() for name, value in self.objective.state_dict().items()}
+
     def _save(self) -> None:
-        optimizers = {name: optimizer.state_dict() for name, optimizer in self.objective.optimizers().items()}
+        self._saved_at = time.monotonic()
+        if not self.processes.first:
+            return
         content = {
             "networks": self.objective.state_dict(),
-            "optimizers": optimizers,
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "scaler": self.scaler.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "skips": self.skips.state_dict(),
+            "kept": self.kept.kept,
             "step": self.step,
+            "epoch": self.step // self.sampler.batches_per_epoch,
             **self.extra,
         }
         checkpoints.save(self.last_checkpoint, content)
-        self._saved_at = time.monotonic()

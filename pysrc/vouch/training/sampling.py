@@ -1,97 +1,168 @@
-"""Which chunk of which utterance comes in which batch: a function of (seed, epoch, position) and nothing else."""
+"""Which chunk of which utterance comes in which batch: a function of (seed, epoch, position) and nothing else.
+
+All chunks of a batch have one length, drawn uniformly from min_frames to max_frames (Snyder et al. 2018: 200 to 400),
+and starts uniform over the utterance. An utterance shorter than the chunk is taken from frame 0; its reader repeats it.
+
+The samplers of a YAML (SAMPLERS) take num_frames (utterances,), the frames of each utterance; labels (utterances,), the
+numbers of their speakers; batch_size (chunks), min_frames, max_frames and seed; then the keys of their YAML entry.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader, Dataset
 
-from vouch.objectives.base import Batch
+from vouch.training.permutation import permuted
 
-
-class ChunkSource(Protocol):
-    """What the sampler reads from: vouch.io.feature_archive.FeatureArchive, or anything alike."""
-
-    keys: list[str]
-
-    def read(self, index: int, start: int, frames: int) -> np.ndarray:
-        """(frames, dims) float32."""
+_SPEAKERS, _UTTERANCES, _STARTS = range(3)  # what the random numbers are for
 
 
-class ChunkSampler:
-    """Random chunks: every utterance gives `samples_per_utterance` of them an epoch, in a random order.
+class Chunks(NamedTuple):
+    """The chunks of a batch: utterance numbers int64 (chunks,), first frames int64 (chunks,), length in frames."""
 
-    All chunks of a batch have one length, drawn uniformly from min_frames to max_frames; their starts are uniform
-    over the utterance. The last batches of an epoch are made equal rather than dropped. Source: Snyder et al. 2018
-    (200 to 400 frames); papers of Bhattacharya et al. (10 chunks a recording and epoch).
+    utterances: np.ndarray
+    starts: np.ndarray
+    length: int
 
-    Arguments: num_frames (utterances,), the frames of each utterance; the others as named in a system's YAML.
+
+class PairedChunks(NamedTuple):
+    """The chunks of a batch with speaker labels and those of the other domain, of one length."""
+
+    source: Chunks
+    target: Chunks
+
+
+class Sampler(Protocol):
+    """What the engine trains on; `group` chunks, one after the other, belong together and go to one process."""
+
+    batches_per_epoch: int
+    group: int
+
+    def batch(self, epoch: int, position: int, length: int | None = None) -> Chunks:
+        """The chunks of batch `position` of an epoch; of the given length instead of the batch's own."""
+
+
+class RandomSampler:
+    """Every utterance gives `samples_per_utterance` chunks an epoch, in a random order.
+
+    An epoch has samples_per_utterance x utterances chunks in about that many / batch_size batches, made equal rather
+    than the last one dropped. The order costs no memory (vouch.training.permutation). Source: papers of Bhattacharya et
+    al. (10 chunks a recording and epoch).
+    """
+
+    group = 1
+
+    def __init__(
+        self,
+        num_frames: np.ndarray,
+        labels: np.ndarray,
+        batch_size: int,
+        min_frames: int,
+        max_frames: int,
+        seed: int,
+        samples_per_utterance: int = 2,
+    ) -> None:
+        if samples_per_utterance < 1:
+            raise ValueError(f"samples_per_utterance {samples_per_utterance}, want 1 or more")
+        self._samples, self._seed = samples_per_utterance, seed
+        self._chunks = _ChunkPlaces(num_frames, min_frames, max_frames, seed)
+        self.chunks_per_epoch = len(num_frames) * samples_per_utterance
+        self.batches_per_epoch = max(1, round(self.chunks_per_epoch / batch_size))
+
+    def batch(self, epoch: int, position: int, length: int | None = None) -> Chunks:
+        _check(position, self.batches_per_epoch)
+        first, last = (self.chunks_per_epoch * p // self.batches_per_epoch for p in (position, position + 1))
+        order = permuted(np.arange(first, last), self.chunks_per_epoch, self._seed, epoch)
+        return self._chunks.of(order // self._samples, epoch, position, length)
+
+
+class SpeakerBalancedSampler:
+    """Batches of P speakers, K utterances each, for metric losses: the chunks of a speaker stand one after the other.
+
+    The speakers of a batch differ. They take turns in rounds: a round is ceil(speakers / P) batches over a new random
+    order of all, in which each comes once, and the first of the order a second time where P does not divide their
+    number. The K utterances of a speaker are drawn without repetition at every turn; a speaker with fewer gives several
+    chunks of some. An epoch has utterances / (P K) batches, rounded: one chunk an utterance on average, more for those
+    of speakers with few. (Sources leave all this open: ours.)
+
+    Keys: speakers (P), utterances (K), of which batch_size is the product.
     """
 
     def __init__(
         self,
         num_frames: np.ndarray,
-        samples_per_utterance: int,
+        labels: np.ndarray,
         batch_size: int,
         min_frames: int,
         max_frames: int,
         seed: int,
+        speakers: int,
+        utterances: int,
     ) -> None:
-        self.num_frames, self.samples, self.seed = num_frames, samples_per_utterance, seed
-        self.min_frames, self.max_frames = min_frames, max_frames
-        self.chunks_per_epoch = len(num_frames) * samples_per_utterance
-        self.batches_per_epoch = max(1, round(self.chunks_per_epoch / batch_size))
-        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
+        if speakers < 1 or utterances < 1 or batch_size != speakers * utterances:
+            raise ValueError(
+                f"batch_size {batch_size} is not speakers x utterances = {speakers} x {utterances}; make them agree"
+            )
+        counts = np.bincount(labels)
+        self._speakers = np.flatnonzero(counts)
+        if speakers > len(self._speakers):
+            raise ValueError(f"speakers {speakers} a batch, but there are {len(self._speakers)}; lower it")
+        self._counts = counts[self._speakers]
+        self._first = np.cumsum(counts)[self._speakers] - self._counts
+        self._by_speaker = np.argsort(labels, kind="stable").astype(np.int32)
+        self._in_batch, self.group, self._seed = speakers, utterances, seed
+        self._chunks = _ChunkPlaces(num_frames, min_frames, max_frames, seed)
+        self.batches_per_epoch = max(1, round(len(labels) / batch_size))
 
-    def batch(self, epoch: int, position: int) -> tuple[np.ndarray, np.ndarray, int]:
-        """Utterance numbers (chunks,), starts (chunks,) in frames, and the length of the batch's chunks.
-
-        Where an utterance is shorter than the chunk, its start is 0 and the reader repeats it.
-        """
-        if self._order[0] != epoch:
-            order = np.random.default_rng((self.seed, epoch)).permutation(self.chunks_per_epoch) // self.samples
-            self._order = (epoch, order)
-        first, last = (len(self._order[1]) * p // self.batches_per_epoch for p in (position, position + 1))
-        utterances = self._order[1][first:last]
-        generator = np.random.default_rng((self.seed, epoch, position))
-        length = int(generator.integers(self.min_frames, self.max_frames + 1))
-        room = np.maximum(self.num_frames[utterances] - length, 0)
-        return utterances, generator.integers(0, room + 1), length
-
-
-class _Batches(Dataset):
-    """(epoch, position) -> (features, labels, utterances), read from the archive."""
-
-    def __init__(self, source: ChunkSource, labels: np.ndarray, sampler: ChunkSampler) -> None:
-        self.source, self.labels, self.sampler = source, labels, sampler
-
-    def __getitem__(self, place: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
-        utterances, starts, length = self.sampler.batch(*place)
-        chunks = []
-        for utterance, start in zip(utterances, starts, strict=True):
-            chunk = self.source.read(int(utterance), int(start), min(length, int(self.sampler.num_frames[utterance])))
-            if len(chunk) < length:
-                chunk = np.tile(chunk, (-(-length // len(chunk)), 1))[:length]
-            chunks.append(chunk)
-        keys = [self.source.keys[u] for u in utterances]
-        return torch.from_numpy(np.stack(chunks)), torch.from_numpy(self.labels[utterances]), keys
+    def batch(self, epoch: int, position: int, length: int | None = None) -> Chunks:
+        _check(position, self.batches_per_epoch)
+        count = len(self._speakers)
+        a_round, turn = divmod(position, -(-count // self._in_batch))
+        turns = (turn * self._in_batch + np.arange(self._in_batch)) % count
+        speakers = permuted(turns, count, self._seed, _SPEAKERS, epoch, a_round)
+        sizes = self._counts[speakers][:, None]
+        drawn = permuted(
+            np.arange(self.group) % sizes, sizes, self._seed, _UTTERANCES, epoch, position, speakers[:, None]
+        )
+        utterances = self._by_speaker[self._first[speakers][:, None] + drawn].astype(np.int64)
+        return self._chunks.of(utterances.ravel(), epoch, position, length)
 
 
-def epoch_batches(
-    source: ChunkSource,
-    labels: np.ndarray,
-    sampler: ChunkSampler,
-    epoch: int,
-    first: int,
-    epochs: int,
-    workers: int,
-) -> Iterator[Batch]:
-    """The batches of an epoch from position `first` on, read ahead by `workers` processes (0: read here)."""
-    places = [(epoch, position) for position in range(first, sampler.batches_per_epoch)]
-    loader = DataLoader(_Batches(source, labels, sampler), batch_size=None, sampler=places, num_workers=workers)
-    total = epochs * sampler.batches_per_epoch
-    for position, (features, targets, keys) in enumerate(loader, first):
-        yield Batch(features, targets, keys, (epoch * sampler.batches_per_epoch + position) / total)
+class PairedSampler:
+    """Batches of a labelled sampler, each with a batch of the other domain's of the same chunk length.
+
+    An epoch is the source's; the target goes through its own epochs at its own pace.
+    """
+
+    def __init__(self, source: Sampler, target: Sampler) -> None:
+        self.source, self.target = source, target
+        self.batches_per_epoch, self.group = source.batches_per_epoch, source.group
+
+    def batch(self, epoch: int, position: int) -> PairedChunks:
+        source = self.source.batch(epoch, position)
+        place = divmod(epoch * self.batches_per_epoch + position, self.target.batches_per_epoch)
+        return PairedChunks(source, self.target.batch(*place, length=source.length))
+
+
+SAMPLERS: dict[str, Callable[..., Sampler]] = {"random": RandomSampler, "speaker_balanced": SpeakerBalancedSampler}
+
+
+class _ChunkPlaces:
+    """Lengths and starts of the chunks of a batch."""
+
+    def __init__(self, num_frames: np.ndarray, min_frames: int, max_frames: int, seed: int) -> None:
+        self._num_frames, self._lengths, self._seed = num_frames, (min_frames, max_frames + 1), seed
+
+    def of(self, utterances: np.ndarray, epoch: int, position: int, length: int | None) -> Chunks:
+        generator = np.random.default_rng((self._seed, _STARTS, epoch, position))
+        own = int(generator.integers(*self._lengths))
+        length = own if length is None else length
+        room = np.maximum(self._num_frames[utterances] - length, 0)
+        return Chunks(utterances, generator.integers(0, room + 1), length)
+
+
+def _check(position: int, batches: int) -> None:
+    if not 0 <= position < batches:
+        raise ValueError(f"batch {position} of an epoch of {batches}")

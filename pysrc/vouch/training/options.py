@@ -1,0 +1,81 @@
+"""The `training` entry of a system's YAML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from vouch.training.averaging import CheckpointAverage, ExponentialAverage, Plain
+from vouch.training.precision import DTYPES
+from vouch.training.schedules import Cosine, Schedule
+
+
+@dataclass
+class HeldOutOptions:
+    """The `held_out` entry: training speech that is kept apart to watch the training.
+
+    share (of the utterances of each speaker; 0: none), most (utterances in all), max_frames (of an utterance),
+    criterion (eer, accuracy or loss: which epoch is the best), keep_best (checkpoints of so many best epochs; without
+    held-out speech of the last ones), patience (epochs without a better one after which the training ends; 0: it runs
+    to its end).
+    """
+
+    share: float = 0.0
+    most: int = 2000
+    max_frames: int = 1000
+    criterion: str = "eer"
+    keep_best: int = 1
+    patience: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 0.5:
+            raise ValueError(f"share {self.share} is not within 0 to 0.5")
+        if self.criterion not in ("eer", "accuracy", "loss"):
+            raise ValueError(f"criterion '{self.criterion}', want eer, accuracy or loss")
+        if min(self.most, self.max_frames, self.keep_best) < 1 or self.patience < 0:
+            raise ValueError("most, max_frames and keep_best want 1 or more, patience 0 or more")
+        if self.patience and not self.share:
+            raise ValueError("patience wants a share of held-out utterances above 0")
+
+
+@dataclass
+class TrainingOptions:
+    """The `training` entry of a system's YAML.
+
+    epochs; batch_size (chunks a step, over all processes and accumulated parts); min_frames and max_frames (length of
+    the chunks); workers (processes that read ahead); checkpoint_minutes (between two checkpoints); seed; precision
+    (float32; bfloat16 or float16: matrix products in 16 bits, parameters in 32; float32 all the same on a device that
+    has no instructions for it); accumulate (parts that a process cuts its share of a batch into, to save memory;
+    batch norm sees a part at a time); skip_limit (updates in a row with a loss or gradient that is not finite before
+    the training stops); compile (the networks, by torch.compile); sampler (which chunks, vouch.training.sampling);
+    schedule (of the learning rate, vouch.training.schedules); averaging (of the weights, vouch.training.averaging);
+    held_out.
+    """
+
+    epochs: int = 10
+    batch_size: int = 64
+    min_frames: int = 200
+    max_frames: int = 400
+    workers: int = 0
+    checkpoint_minutes: float = 10.0
+    seed: int = 0
+    precision: str = "float32"
+    accumulate: int = 1
+    skip_limit: int = 10
+    compile: bool = False
+    sampler: dict[str, Any] = field(default_factory=lambda: {"type": "random"})
+    schedule: Schedule = field(default_factory=Cosine)
+    averaging: Plain | ExponentialAverage | CheckpointAverage = field(default_factory=Plain)
+    held_out: HeldOutOptions = field(default_factory=HeldOutOptions)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.min_frames <= self.max_frames:
+            raise ValueError(f"min_frames {self.min_frames} to max_frames {self.max_frames} is not a range of lengths")
+        if self.epochs < 0 or self.workers < 0 or self.batch_size < 2:
+            raise ValueError("epochs and workers want 0 or more, batch_size 2 or more")
+        if not 1 <= self.accumulate <= self.batch_size // 2 or self.skip_limit < 1:
+            raise ValueError("accumulate wants 1 to half the batch_size, skip_limit 1 or more")
+        if self.checkpoint_minutes < 0:
+            raise ValueError("checkpoint_minutes wants 0 or more")
+        if self.precision not in DTYPES:
+            raise ValueError(f"precision '{self.precision}', want {', '.join(DTYPES)}")

@@ -1,0 +1,144 @@
+"""The Updater: accumulation, clipping, several networks, processes, gradients that are not finite."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from vouch.objectives.base import Optimizer
+from vouch.objectives.updates import Updater
+
+
+def _model() -> nn.Linear:
+    torch.manual_seed(0)
+    return nn.Linear(3, 1)
+
+
+def _loss(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    return model(inputs).square().mean()
+
+
+def _sgd(model: nn.Module, **options) -> torch.optim.Optimizer:
+    return Optimizer("sgd", **{"learning_rate": 0.1, "momentum": 0.0, **options}).build(model)
+
+
+def test_accumulated_parts_make_the_step_of_the_whole_batch():
+    inputs = torch.randn(64, 3, generator=torch.Generator().manual_seed(1))
+    results = []
+    for parts in ([64], [32, 32], [10, 30, 24]):  # uneven ones are weighted by their chunks
+        model = _model()
+        updater = Updater({"main": _sgd(model)}, batch_size=64)
+        for number, part in enumerate(inputs.split(parts)):
+            updater.begin(len(part), last=number == len(parts) - 1)
+            updater.step("main", _loss(model, part))
+        updater.finish()
+        results.append(model.weight.detach())
+    weight, bias = _model().weight.detach().double().numpy(), _model().bias.item()
+    x = inputs.double().numpy()
+    gradient = 2 * ((x @ weight.T + bias) * x).mean(0)
+    for result in results:
+        np.testing.assert_allclose(result.numpy()[0], weight[0] - 0.1 * gradient, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("clip_norm", [0.0, 0.3, 100.0])
+def test_the_norm_of_the_gradient_is_limited(clip_norm):
+    inputs = torch.randn(5, 3, generator=torch.Generator().manual_seed(1))  # a last batch, smaller than the others
+    model, start = _model(), _model()
+    updater = Updater({"main": _sgd(model, clip_norm=clip_norm)}, batch_size=8)
+    updater.begin(5)
+    updater.step("main", _loss(model, inputs))
+    _loss(start, inputs).backward()
+    gradient = torch.cat([start.weight.grad.flatten(), start.bias.grad]).numpy()
+    norm = np.linalg.norm(gradient)
+    assert norm > 0.3
+    expected = gradient * (min(1.0, clip_norm / norm) if clip_norm else 1.0)
+    moved = torch.cat([(start.weight - model.weight).flatten(), start.bias - model.bias]).detach().numpy()
+    np.testing.assert_allclose(moved, 0.1 * expected, rtol=1e-4)
+
+
+def test_a_loss_through_another_network_leaves_no_gradient_there():
+    torch.manual_seed(0)
+    generator, critic = nn.Linear(2, 2), nn.Linear(2, 1)
+    updater = Updater({"critic": _sgd(critic), "generator": _sgd(generator)}, batch_size=4)
+    noise, real = torch.randn(4, 2), torch.randn(4, 2)
+    expected = torch.autograd.grad((critic(generator(noise).detach()) - critic(real)).mean(), critic.weight)[0]
+    start = critic.weight.detach().clone()
+    for last in (False, True):  # two parts of two chunks: the generator's gradient of the first passes the critic
+        rows = slice(2, 4) if last else slice(0, 2)
+        updater.begin(2, last)
+        updater.step("critic", (critic(generator(noise[rows]).detach()) - critic(real[rows])).mean())
+        updater.step("generator", -critic(generator(noise[rows])).mean())
+    updater.finish()
+    torch.testing.assert_close(critic.weight.detach(), start - 0.1 * expected)
+
+
+def test_an_optimizer_steps_once_an_update():
+    model = _model()
+    updater = Updater({"main": _sgd(model)}, batch_size=2)
+    updater.begin(2)
+    updater.step("main", _loss(model, torch.ones(2, 3)))
+    with pytest.raises(ValueError, match="'main' steps twice"):
+        updater.step("main", _loss(model, torch.ones(2, 3)))
+
+
+@pytest.mark.parametrize("bad", ["loss", "gradient"])
+@pytest.mark.parametrize("type", ["sgd", "adam", "rmsprop"])
+def test_what_is_not_finite_moves_nothing(bad, type):
+    model = _model()
+    optimizer = Optimizer(type, 0.1).build(model)
+    updater = Updater({"main": optimizer}, batch_size=2)
+    updater.begin(2)
+    value = torch.tensor(float("nan")) if bad == "loss" else (model.weight.sum() - model.weight.sum()).sqrt()
+    updater.step("main", _loss(model, torch.ones(2, 3)) + value)  # the root's slope at 0 is infinite, its value is not
+    updater.finish()
+    assert updater.skipped == ["main"] and not updater.overflowed
+    assert model.weight.equal(_model().weight) and not optimizer.state
+    updater.begin(2)
+    updater.step("main", _loss(model, torch.ones(2, 3)))
+    assert updater.skipped == [] and not model.weight.equal(_model().weight)
+
+
+def test_two_processes_sum_to_one_batch():
+    """The all-reduce of two processes of 5 and 3 chunks, by hand: the first pass collects, the second has the sums."""
+    inputs = torch.randn(8, 3, generator=torch.Generator().manual_seed(1))
+    whole = _model()
+    unused = nn.Parameter(torch.ones(2))
+    _loss(whole, inputs).backward()
+    collected: list[torch.Tensor] = []
+
+    def step(part: torch.Tensor, reduce) -> list[nn.Parameter]:
+        model = _model()
+        spare = nn.Parameter(unused.detach().clone())
+        model.register_parameter("spare", spare)
+        updater = Updater({"main": _sgd(model, weight_decay=0.5)}, 8, reduce=reduce)
+        updater.begin(len(part))
+        updater.step("main", _loss(model, part))
+        return [model.weight, model.bias, spare]
+
+    for part in inputs.split([5, 3]):
+        step(part, lambda flat: collected.append(flat.clone()))
+    results = [step(part, lambda flat: flat.copy_(sum(collected))) for part in inputs.split([5, 3])]
+    for weight, bias, spare in results:
+        torch.testing.assert_close(weight, 0.95 * whole.weight - 0.1 * whole.weight.grad)  # 0.95: the weight decay
+        torch.testing.assert_close(bias, whole.bias - 0.1 * whole.bias.grad)
+        assert spare.equal(unused) and spare.grad is None  # a parameter that no loss reaches stays, undecayed
+    assert results[0][0].equal(results[1][0])
+
+
+def test_an_overflow_of_the_scaled_loss_lowers_the_scale_and_is_told_apart():
+    model = _model()
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, enabled=True)
+    updater = Updater({"main": _sgd(model)}, batch_size=2, scaler=scaler)
+    updater.begin(2)
+    updater.step("main", 100 * _loss(model, torch.ones(2, 3)))
+    updater.finish()
+    assert updater.skipped == ["main"] and updater.overflowed and scaler.get_scale() == 2.0**126
+    assert model.weight.equal(_model().weight)
+    plain = _model()
+    scaler.update(2.0**10)
+    for net, with_scaler in ((model, scaler), (plain, None)):
+        updater = Updater({"main": _sgd(net, clip_norm=0.1)}, 2, with_scaler)
+        updater.begin(2)
+        updater.step("main", _loss(net, torch.ones(2, 3)))
+        updater.finish()
+    assert model.weight.equal(plain.weight)  # a power of two changes no bit

@@ -1,0 +1,133 @@
+"""A small training that the tests of the engine share; as a program, a training to be killed or run by torchrun:
+`python engine_examples.py FOLDER RESULT '{"epochs": 3, ...}'` writes the final parameters to RESULT."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from vouch.nn.embedding import EmbeddingNetwork
+from vouch.nn.heads import AMSoftmax
+from vouch.nn.pooling import AttentiveStatisticsPooling
+from vouch.nn.tdnn import TDNN
+from vouch.objectives.base import Optimizer
+from vouch.objectives.supervised import Supervised
+from vouch.training.averaging import ExponentialAverage
+from vouch.training.distributed import Processes
+from vouch.training.engine import Trainer
+from vouch.training.options import HeldOutOptions, TrainingOptions
+from vouch.training.sampling import RandomSampler
+from vouch.training.validation import HeldOut, KeptIn, hold_out
+
+
+class Source:
+    """Two speakers whose frames differ in level and in variance, drowned in noise."""
+
+    def __init__(self, utterances: int = 8, speakers: int = 2) -> None:
+        generator = np.random.default_rng(0)
+        self.keys = [f"utt{i}" for i in range(utterances)]
+        self.labels = np.arange(utterances) % speakers
+        self.features = [(generator.normal(size=(70, 5)) * (1 + y) + y).astype(np.float32) for y in self.labels]
+
+    def read_chunks(self, indices: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
+        return np.stack([self.features[i][s : s + length] for i, s in zip(indices, starts, strict=True)])
+
+
+class WithoutBatchNorm(nn.Module):
+    """A network whose output for a chunk does not depend on the others: mean over time, two affine layers."""
+
+    out_dim = 6
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.segment = nn.Linear(5, 16), nn.Sequential(nn.Tanh(), nn.Linear(16, 6))
+
+    def embed(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        return self.first(features).relu().mean(1) @ torch.eye(16, device=features.device)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.segment(self.embed(features, torch.tensor([])))
+
+
+def objective(
+    channels: int = 8, batch_norm: bool = True, speakers: int = 2, device: str = "cpu", optimizer: dict | None = None
+) -> Supervised:
+    """An objective with fresh parameters of seed 1."""
+    torch.manual_seed(1)
+    if batch_norm:
+        network = EmbeddingNetwork(TDNN(5, channels, 12), AttentiveStatisticsPooling(12, 6), 6, 6, dropout=0.1)
+    else:
+        network = WithoutBatchNorm()
+    head = AMSoftmax(6, speakers, scale=10.0, margin=0.1)
+    settings = {"learning_rate": 0.02, "clip_norm": 1.0, **(optimizer or {})}
+    return Supervised(network.to(device), head.to(device), Optimizer(**settings))
+
+
+def trainer(
+    folder: Path,
+    source: Source | None = None,
+    model: Supervised | None = None,
+    device: str = "cpu",
+    processes: Processes | None = None,
+    samples_per_utterance: int = 2,
+    **changes: Any,
+) -> Trainer:
+    """A trainer in the folder; changes are training options."""
+    source = source or Source()
+    settings = {"epochs": 3, "batch_size": 4, "min_frames": 30, "max_frames": 50, "seed": 1, **changes}
+    run = TrainingOptions(**settings)
+    folder.mkdir(exist_ok=True)
+    frames = np.array([len(f) for f in source.features])
+    limits = (run.batch_size, run.min_frames, run.max_frames, run.seed, samples_per_utterance)
+    held_out, groups = None, np.arange(len(frames))
+    if run.held_out.share:
+        out = hold_out(source.labels, groups, run.held_out, run.seed)
+        kept, places = np.flatnonzero(~out), np.flatnonzero(out)
+        sampler = KeptIn(RandomSampler(frames[kept], source.labels[kept], *limits), kept)
+        held_out = HeldOut(source, places, source.labels[out], groups[out], frames[out], 60, run.min_frames)
+    else:
+        sampler = RandomSampler(frames, source.labels, *limits)
+    model = model or objective(device=device)
+    extra = {"speakers": ["a", "b"]}
+    where = torch.device(device)
+    return Trainer(model, source, source.labels, sampler, run, folder, extra, where, processes, held_out)
+
+
+def parameters(trained: Trainer) -> torch.Tensor:
+    """All parameters and buffers."""
+    return torch.cat([v.flatten().float().cpu() for v in trained.objective.state_dict().values()])
+
+
+def full_options() -> dict[str, Any]:
+    """Everything that has a state: an average, held-out speech, best epochs."""
+    held_out = HeldOutOptions(share=0.25, max_frames=60, keep_best=2)
+    return {"averaging": ExponentialAverage(0.9), "held_out": held_out, "checkpoint_minutes": 0.0}
+
+
+def main() -> None:
+    folder, result, given = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
+    torch.set_num_threads(1)
+    processes = Processes()
+    device = given.pop("device", "cpu")
+    where = torch.device(device, processes.local_rank) if device == "cuda" else torch.device(device)
+    processes.start(where)
+    model = objective(**given.pop("objective", {}), device=str(where))
+    if given.pop("full", False):
+        given = {**full_options(), **given}
+    trained = trainer(folder, Source(32), model, str(where), processes, **given)
+    trained.resume()
+    networks, _ = trained.run(report=lambda line: None)
+    if processes.first:
+        torch.save({"final": networks, "last": parameters(trained), "step": trained.step}, result)
+    processes.wait()
+    processes.end()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""kill -9 at a random moment, the same call again: the same bits. And two processes train as one does."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+EXAMPLE = Path(__file__).with_name("engine_examples.py")
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+
+
+def _start(folder: Path, processes: int, **options) -> subprocess.Popen:
+    launcher = TORCHRUN if processes > 1 else []
+    words = [sys.executable, *launcher, str(EXAMPLE), str(folder), f"{folder}.result", json.dumps(options)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    return subprocess.Popen(words, env=environment, start_new_session=True, stderr=subprocess.PIPE, text=True)
+
+
+def _run(folder: Path, processes: int, **options) -> dict:
+    process = _start(folder, processes, **options)
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == 0, said
+    return torch.load(f"{folder}.result", weights_only=True)
+
+
+def _children(pid: int) -> list[int]:
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True).stdout.split()
+    return [int(child) for child in found]
+
+
+def _kill_at_random(folder: Path, process: subprocess.Popen, moment: float) -> None:
+    """SIGKILL to the process and its workers (which torchrun puts into sessions of their own) `moment` seconds after
+    the first checkpoint."""
+    first = folder / "checkpoints" / "last.pt"
+    deadline = time.monotonic() + 60
+    while not first.exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    time.sleep(moment)
+    for pid in [*_children(process.pid), process.pid]:
+        os.kill(pid, signal.SIGKILL)
+    process.communicate()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_training_killed_at_a_random_step_ends_with_the_same_bits(tmp_path, processes):
+    # Held-out speech, a running average and best epochs; a checkpoint every 30 ms, so that steps are done again.
+    options = {"full": True, "epochs": 8, "checkpoint_minutes": 0.0005}
+    whole = _run(tmp_path / "whole", processes, **options)
+    moment = random.uniform(0.0, 0.4)
+    _kill_at_random(tmp_path / "cut", _start(tmp_path / "cut", processes, **options), moment)
+    assert not (tmp_path / "cut.result").exists(), f"it ended before the kill {moment:.2f} s after its first checkpoint"
+    left = torch.load(tmp_path / "cut" / "checkpoints" / "last.pt", weights_only=True)["step"]
+    again = _run(tmp_path / "cut", processes, **options)
+    print(f"killed {moment:.2f} s after the first checkpoint; continued from step {left} of {whole['step']}")
+    assert 0 < left < again["step"] == whole["step"]
+    assert again["last"].equal(whole["last"])
+    assert all(again["final"][name].equal(value) for name, value in whole["final"].items())
+    names = {
+        folder: sorted(p.name for p in (tmp_path / folder / "checkpoints").iterdir()) for folder in ("cut", "whole")
+    }
+    assert names["cut"] == names["whole"]
+
+
+def _losses(folder: Path) -> list[float]:
+    lines = map(json.loads, (folder / "train.jsonl").read_text().splitlines())
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+def test_two_processes_train_as_one(tmp_path):
+    # 50 steps of 64 chunks, the last step's batch and others of uneven size; no batch norm, no dropout.
+    options = {"epochs": 25, "batch_size": 64, "samples_per_utterance": 4, "objective": {"batch_norm": False}}
+    one, two = (_run(tmp_path / str(n), n, **options) for n in (1, 2))
+    assert one["step"] == two["step"] == 50
+    difference = (one["last"] - two["last"]).abs().max().item()
+    losses = [abs(a - b) for a, b in zip(_losses(tmp_path / "1"), _losses(tmp_path / "2"), strict=True)]
+    print(f"largest difference of a parameter {difference:.1e}, of a loss {max(losses):.1e}")
+    assert difference < 1e-4 and max(losses) < 1e-4
+    assert (one["last"] - _run(tmp_path / "3", 1, **{**options, "epochs": 1})["last"]).abs().max() > 0.1  # it moved
