@@ -101,7 +101,7 @@ read_settings() {
     read -r "kind_of[$system]" "features[$system]" lda_dim iterations within between speed <<<"${values//$'\n'/ }"
     backend_options[$system]="--lda-dim $lda_dim --plda-iterations $iterations --within-scale $within --between-scale $between"
     backend_data[$system]=train_backend
-    if [ "$speed" = True ]; then backend_data[$system]=train_aug; fi
+    if [ "$speed" = true ]; then backend_data[$system]=train_aug; fi
     frontend[$system]=""
     case ${kind_of[$system]} in
       network) networks="$networks $system" ;;

@@ -42,7 +42,9 @@ def show_config(argv: list[str]) -> int:
     if not opts.get:
         sys.stdout.write(yaml.safe_dump(config, sort_keys=False))
         return 0
-    print("\n".join([str(_value(config, key, path)) for key in opts.get.split(",")]))
+    for key in opts.get.split(","):
+        value = _value(config, key, path)
+        print(str(value).lower() if isinstance(value, bool) else value)
     return 0
 
 
