@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -12,33 +11,6 @@ from vouch.signal.reverberation import AdditiveSignal, reverberate
 # Signal-to-noise ratios in dB, and the numbers of talkers, of Kaldi's egs/sre16/v2 (steps/data/augment_data_dir.py).
 SNRS = {"noise": (15, 10, 5, 0), "music": (15, 10, 8, 5), "babble": (20, 17, 15, 13)}
 TALKERS = (3, 4, 5, 6, 7)
-
-
-@dataclass
-class WaveformOptions:
-    """The `source: {type: waveforms}` entry of a training.
-
-    feature_config, cmn_config, vad_config (files of options as the steps take them; vad_config only without a vad.scp);
-    noise, music, rirs (lists of recordings, or folders of them; empty: none); babble (other training speakers below the
-    speech); share (of the chunks, that one of these befalls); speeds (factors; the speakers of each are new ones).
-    """
-
-    feature_config: str = "conf/mfcc.conf"
-    cmn_config: str = "conf/cmn.conf"
-    vad_config: str = "conf/vad.conf"
-    noise: str = ""
-    music: str = ""
-    rirs: str = ""
-    babble: bool = False
-    share: float = 0.6
-    speeds: list = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1:
-            raise ValueError(f"share {self.share} is not within 0 to 1")
-        for speed in self.speeds:
-            if not isinstance(speed, (int, float)) or not 0.1 <= speed <= 10 or speed == 1:
-                raise ValueError(f"speeds: {speed} is not a number from 0.1 to 10 other than 1")
 
 
 class Augmenter:

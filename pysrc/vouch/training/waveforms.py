@@ -91,7 +91,7 @@ class WaveformSource:
         self._recordings, self._read, self._extractor = keys, read, extractor
         self._frame = extractor.options.frame
         self.num_frames = np.concatenate([(num_frames / speed).astype(np.int64) for speed in self.keys.speeds])
-        self._cmn, self._augmenter, self._seed = cmn, augmenter, seed
+        self.augmenter, self._cmn, self._seed = augmenter, cmn, seed
         self._vad, self._vad_options = vad, vad_options or {}
         self._engines: dict[torch.device, tuple[TorchEngine, Tensor]] = {}
 
@@ -131,6 +131,11 @@ class WaveformSource:
         chosen = features.gather(1, frames[:, :, None].expand(wide))
         return (chosen - windowed / (last - first)[:, :, None]).float()
 
+    def stretch_of(self, recording: int, rng: np.random.Generator, count: int) -> np.ndarray:
+        """So many samples of a recording from a random place on, fewer where it is shorter: babble for another."""
+        spare = int(self.num_frames[recording]) * self._frame.window_shift - count
+        return self._read(recording, int(rng.integers(0, max(spare, 0) + 1)), count)
+
     def _chunk(self, index: int, start: int, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         copy, recording = divmod(index, len(self._recordings))
         speed, total = self.keys.speeds[copy], int(self.num_frames[index])
@@ -145,8 +150,8 @@ class WaveformSource:
         if self._vad is None:
             chosen = chosen[self._voiced(samples, chosen - low)]
         rng = np.random.default_rng((self._seed, index, start, length))
-        if self._augmenter is not None:
-            samples = self._augmenter(samples, rng, recording)
+        if self.augmenter is not None:
+            samples = self.augmenter(samples, rng, recording)
         if self._frame.dither:
             samples = samples + np.float32(self._frame.dither) * rng.standard_normal(len(samples), np.float32)
         chosen = np.resize(chosen, length)
