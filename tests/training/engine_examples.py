@@ -48,25 +48,24 @@ class WithoutBatchNorm(nn.Module):
         super().__init__()
         self.first, self.segment = nn.Linear(5, 16), nn.Sequential(nn.Tanh(), nn.Linear(16, 6))
 
-    def embed(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        return self.first(features).relu().mean(1) @ torch.eye(16, device=features.device)
+    def embed(self, features: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+        return self.first(features).relu().mean(1)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return self.segment(self.embed(features, torch.tensor([])))
+        return self.segment(self.embed(features, None))
 
 
 def objective(
-    channels: int = 8, batch_norm: bool = True, speakers: int = 2, device: str = "cpu", optimizer: dict | None = None
+    channels: int = 8, batch_norm: bool = True, speakers: int = 2, device: str = "cpu", dropout: float = 0.1
 ) -> Supervised:
     """An objective with fresh parameters of seed 1."""
     torch.manual_seed(1)
     if batch_norm:
-        network = EmbeddingNetwork(TDNN(5, channels, 12), AttentiveStatisticsPooling(12, 6), 6, 6, dropout=0.1)
+        network = EmbeddingNetwork(TDNN(5, channels, 12), AttentiveStatisticsPooling(12, 6), 6, 6, dropout)
     else:
         network = WithoutBatchNorm()
     head = AMSoftmax(6, speakers, scale=10.0, margin=0.1)
-    settings = {"learning_rate": 0.02, "clip_norm": 1.0, **(optimizer or {})}
-    return Supervised(network.to(device), head.to(device), Optimizer(**settings))
+    return Supervised(network.to(device), head.to(device), Optimizer(learning_rate=0.02, clip_norm=1.0))
 
 
 def trainer(
@@ -116,6 +115,8 @@ def main() -> None:
     processes = Processes()
     device = given.pop("device", "cpu")
     where = torch.device(device, processes.local_rank) if device == "cuda" else torch.device(device)
+    if where.type == "cuda":
+        torch.cuda.set_device(where)
     processes.start(where)
     model = objective(**given.pop("objective", {}), device=str(where))
     if given.pop("full", False):

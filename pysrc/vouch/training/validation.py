@@ -29,8 +29,9 @@ def hold_out(labels: np.ndarray, groups: np.ndarray, options: HeldOutOptions, se
     share is less than two, some speakers give two and the others none, so that the whole comes to the share.
     Raises VouchError when this leaves no target or no nontarget pairs.
     """
-    recordings = np.unique(np.stack([labels, groups], 1), axis=0)
-    speakers, first, counts = np.unique(recordings[:, 0], return_index=True, return_counts=True)
+    size = int(groups.max()) + 1
+    recordings = np.unique(labels * size + groups)
+    _, first, counts = np.unique(recordings // size, return_index=True, return_counts=True)
     generator = np.random.default_rng((seed, _SPLIT))
     wanted = counts * options.share * min(1.0, options.most / max(1.0, len(labels) * options.share))
     give = np.floor(wanted + 0.5).astype(np.int64)
@@ -44,9 +45,7 @@ def hold_out(labels: np.ndarray, groups: np.ndarray, options: HeldOutOptions, se
             f"two recordings each; raise it, or set it to 0"
         )
     chosen = [s + generator.permutation(c)[:g] for s, c, g in zip(first, counts, give, strict=True) if g]
-    pairs = recordings[np.concatenate(chosen)]
-    size = recordings[:, 1].max() + 1
-    return np.isin(labels * size + groups, pairs[:, 0] * size + pairs[:, 1])
+    return np.isin(labels * size + groups, recordings[np.concatenate(chosen)])
 
 
 class KeptIn:
