@@ -158,8 +158,8 @@ def test_a_dry_run_says_what_a_training_takes_and_does_nothing(folder, tmp_path,
     assert shown["parameters"].split()[0] == str(network) and f" {sum(sizes.values())} with" in shown["parameters"]
     assert shown["batches"].strip() == "3 an epoch of 4 chunks, 21 in 7 epochs"
     assert shown["frames"].split()[0] == str(sum(LENGTHS))
-    # Multiply-adds of 40 frames by hand: five layers of the TDNN, attention over 26 frames, the embedding.
-    by_hand = 8 * (5 * 5 * 36 + 8 * 3 * 32 + 8 * 3 * 26 + 8 * 26) + 12 * 8 * 26 + 26 * (12 * 4 + 4) + 24 * 6
+    # Multiply-adds of 40 frames by hand: five TDNN layers, attention over 26 frames, two weighted sums, embedding.
+    by_hand = 8 * (5 * 5 * 36 + 8 * 3 * 32 + 8 * 3 * 26 + 8 * 26) + 12 * 8 * 26 + 26 * (12 * 4 + 4 + 24) + 24 * 6
     assert float(shown["multiply-adds"].split()[0]) == pytest.approx(by_hand * 100 / 40, rel=1e-3)
     assert "of 2 chunks of 40 frames" in shown["memory"]
 

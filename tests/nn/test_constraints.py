@@ -6,6 +6,7 @@ import torch
 
 from vouch.nn.constraints import constrain_after_steps, semi_orthogonal_step
 from vouch.nn.ftdnn import FTDNN
+from vouch.objectives.base import Optimizer
 
 
 @pytest.mark.parametrize(("spread", "speed"), [(0.01, 1 / 8), (0.2, 1 / 16), (0.9, 1 / 32)])
@@ -39,8 +40,7 @@ def test_steps_lead_to_orthogonal_rows_of_one_length():
 def test_every_optimizer_step_constrains_the_factors():
     torch.manual_seed(1)
     network = FTDNN(5, 16, 4, 8)
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.05)
-    constrain_after_steps(optimizer, [network])
+    optimizer = Optimizer(type="sgd", learning_rate=0.05, momentum=0.0).build(network)
 
     def error() -> float:
         ratios = []

@@ -61,6 +61,15 @@ def test_frames_outside_the_mask_have_no_effect(pooling):
         torch.testing.assert_close(row, alone, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("pooling", [DictionaryPooling, NetVLAD, GhostVLAD])
+def test_mixed_precision_is_not_for_residuals(pooling):
+    torch.manual_seed(7)
+    module, hidden = pooling(7), 10 * _frames().float()
+    expected = module(hidden, ALL)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(module(hidden, ALL), expected)
+
+
 def test_sizes_that_make_no_pooling():
     with pytest.raises(ValueError, match="centres wants 1 or more"):
         GhostVLAD(7, 0)

@@ -18,7 +18,7 @@ from vouch.io.tables import read_token_lines
 from vouch.metrics.eer import equal_error_rate
 
 BACKENDS = ("cosine", "plda")
-TRAINING = "epochs: {epochs}, samples_per_utterance: 4, min_frames: 100, max_frames: 150"
+TRAINING = "epochs: {epochs}, sampler: {{samples_per_utterance: 4}}, min_frames: 100, max_frames: 150"
 
 
 class Row(NamedTuple):

@@ -1,4 +1,8 @@
-"""Poolings by a learned dictionary: residuals to its centres, assigned softly. The protocol is vouch.nn.pooling's."""
+"""Poolings by a learned dictionary: residuals to its centres, assigned softly. The protocol is vouch.nn.pooling's.
+
+They work in the precision of their input, in automatic mixed precision too: a residual to a centre is a small
+difference of large numbers.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +41,9 @@ class DictionaryPooling(nn.Module):
         return logits.softmax(1).masked_fill(~mask, 0.0)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        residuals = _residuals(hidden, self.weights(hidden, mask), self.centres)
-        return (residuals / mask.sum(2)[:, :, None]).flatten(1)
+        with torch.autocast(hidden.device.type, enabled=False):
+            residuals = _residuals(hidden, self.weights(hidden, mask), self.centres)
+            return (residuals / mask.sum(2)[:, :, None]).flatten(1)
 
 
 class GhostVLAD(nn.Module):
@@ -62,8 +67,9 @@ class GhostVLAD(nn.Module):
         self.assignment = nn.Conv1d(channels, centres + ghosts, 1)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        weights = self.assignment(hidden).softmax(1)[:, : len(self.centres)].masked_fill(~mask, 0.0)
-        return functional.normalize(_residuals(hidden, weights, self.centres), dim=2).flatten(1)
+        with torch.autocast(hidden.device.type, enabled=False):
+            weights = self.assignment(hidden).softmax(1)[:, : len(self.centres)].masked_fill(~mask, 0.0)
+            return functional.normalize(_residuals(hidden, weights, self.centres), dim=2).flatten(1)
 
 
 class NetVLAD(GhostVLAD):

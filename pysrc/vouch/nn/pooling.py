@@ -16,10 +16,18 @@ def _uniform_weights(hidden: Tensor, mask: Tensor) -> Tensor:
     return mask.to(hidden.dtype) / mask.sum(2, keepdim=True)
 
 
+def _weighted_sum(hidden: Tensor, weights: Tensor) -> Tensor:
+    """Sum over frames of hidden (batch, channels, frames) with weights (batch, 1 or channels, frames)."""
+    if weights.shape[1] > 1:
+        return (hidden * weights).sum(2)
+    with torch.autocast(hidden.device.type, enabled=False):  # a product of matrices, but a statistic
+        return (hidden @ weights.transpose(1, 2)).squeeze(2)
+
+
 def _weighted_statistics(hidden: Tensor, weights: Tensor) -> Tensor:
     """[mu; sigma] with weights (batch, 1 or channels, frames) that sum to one over the frames."""
-    mean = (hidden * weights).sum(2)
-    variance = ((hidden - mean[:, :, None]).square() * weights).sum(2)
+    mean = _weighted_sum(hidden, weights)
+    variance = _weighted_sum((hidden - mean[:, :, None]).square(), weights)
     return torch.cat([mean, variance.clamp(min=VARIANCE_FLOOR).sqrt()], 1)
 
 
@@ -31,7 +39,7 @@ class MeanPooling(nn.Module):
         self.out_dim = channels
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        return (hidden * _uniform_weights(hidden, mask)).sum(2)
+        return _weighted_sum(hidden, _uniform_weights(hidden, mask))
 
 
 class StatisticsPooling(nn.Module):
@@ -76,7 +84,7 @@ class AttentionPooling(_Attention):
         self.out_dim = channels
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        return (hidden * self.weights(hidden, mask)).sum(2)
+        return _weighted_sum(hidden, self.weights(hidden, mask))
 
 
 class AttentiveStatisticsPooling(_Attention):
