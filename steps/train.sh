@@ -33,7 +33,7 @@ if [ "$num_nodes" -gt 1 ] && [[ $rendezvous != *:* ]]; then fail "--num-nodes $n
 if [ "$num_processes" -lt 1 ] || [ "$num_nodes" -lt 1 ]; then fail "--num-processes and --num-nodes want 1 or more"; fi
 system=$1 data=$2 model=$3
 need "$system" "copy one of conf/*.yaml"
-need "$data/feats.scp" "steps/prepare_feats_for_training.sh"
+if [ ! -f "$data/wav.scp" ]; then need "$data/feats.scp" "steps/prepare_feats_for_training.sh"; fi # or training.source type waveforms
 
 resources=(--num-threads "$num_threads") launcher=(vouch)
 if [ "$num_gpus" -gt 0 ]; then

@@ -39,6 +39,7 @@ from vouch.training.ivector_options import ExtractorOptions, UbmOptions
 from vouch.training.options import HeldOutOptions, TrainingOptions
 from vouch.training.sampling import SAMPLERS, Sampler
 from vouch.training.schedules import Constant, Cosine, Exponential, Linear, Step
+from vouch.training.source_options import StoredFeatures, WaveformOptions
 
 COMPONENTS: dict[str, dict[str, Callable[..., Any]]] = {
     "backbone": {
@@ -69,8 +70,10 @@ COMPONENTS: dict[str, dict[str, Callable[..., Any]]] = {
     "sampler": SAMPLERS,
     "schedule": {"cosine": Cosine, "linear": Linear, "exponential": Exponential, "step": Step, "constant": Constant},
     "averaging": {"none": Plain, "exponential": ExponentialAverage, "checkpoints": CheckpointAverage},
+    "source": {"features": StoredFeatures, "waveforms": WaveformOptions},
 }
-_TRAINING_PARTS = {"sampler": "random", "schedule": "cosine", "averaging": "none"}  # of `training`: their default types
+# Of `training`: their default types.
+_TRAINING_PARTS = {"sampler": "random", "schedule": "cosine", "averaging": "none", "source": "features"}
 # Arguments that the code fills in: no keys of the YAML.
 _FILLED = {
     "backbone": {"feature_dim"},
@@ -80,6 +83,7 @@ _FILLED = {
     "sampler": {"num_frames", "labels", "batch_size", "min_frames", "max_frames", "seed"},
     "schedule": set(),
     "averaging": set(),
+    "source": set(),
 }
 
 
@@ -198,7 +202,7 @@ def _resolve_training(entry: dict[str, Any], path: str) -> dict[str, Any]:
         training[part] = _component(part, given, path, f"training.{part}.")
     training["held_out"] = _check(training["held_out"], HeldOutOptions, path, "training.held_out.")
     _construct(HeldOutOptions, training["held_out"], path, "training.held_out")
-    for part in ("schedule", "averaging"):
+    for part in ("schedule", "averaging", "source"):
         _construct(lambda part=part, **entry: _build(part, entry), training[part], path, f"training.{part}")
     _construct(lambda **entry: _options(entry), training, path, "training")
     return training
@@ -245,7 +249,7 @@ def build_sampler(config: dict[str, Any], num_frames: np.ndarray, labels: np.nda
 
 
 def _options(entry: dict[str, Any]) -> TrainingOptions:
-    parts = {part: _build(part, entry[part]) for part in ("schedule", "averaging")}
+    parts = {part: _build(part, entry[part]) for part in ("schedule", "averaging", "source")}
     return TrainingOptions(**{**entry, **parts, "held_out": HeldOutOptions(**entry["held_out"])})
 
 

@@ -18,7 +18,6 @@ from vouch.cli.options import ToolOptions
 from vouch.errors import VouchError
 
 SNRS = {"noise": "15:10:5:0", "music": "15:10:8:5", "babble": "20:17:15:13"}
-AUDIO = (".wav", ".flac", ".sph")
 
 # (recording, random numbers) -> the tool and its options
 Plan = Callable[[str, random.Random], list[str]]
@@ -96,14 +95,16 @@ def _plan(source: Path, recordings: dict[str, str], options: SimpleNamespace) ->
         if not 0.1 <= options.factor <= 10 or options.factor == 1:
             raise VouchError(f"--factor must be from 0.1 to 10 and not 1, not {options.factor:g}")
         return lambda recording, rng: ["wav-speed", f"--factor={options.factor:g}"]
+    from vouch.io.wave_tables import list_recordings
+
     if options.type == "reverb":
-        responses = list(_list_recordings(options.rirs, "--rirs").values())
+        responses = list(list_recordings(options.rirs, "--rirs").values())
         return lambda recording, rng: ["wav-reverberate", f"--impulse-response={rng.choice(responses)}"]
     snrs = _numbers(options.snrs or SNRS[options.type], "--snrs")
     if options.type == "noise":
         return _noise_plan(source, recordings, snrs, options)
     if options.type == "music":
-        music = _without_commas(list(_list_recordings(options.noises, "--noises").values()))
+        music = _without_commas(list(list_recordings(options.noises, "--noises").values()))
         return lambda recording, rng: _repeated([rng.choice(music)], snrs, rng)
     counts = [int(count) for count in _numbers(options.num_talkers, "--num-talkers")]
     if min(counts) < 1:
@@ -115,12 +116,13 @@ def _plan(source: Path, recordings: dict[str, str], options: SimpleNamespace) ->
 def _noise_plan(source: Path, recordings: dict[str, str], snrs: list[float], options: SimpleNamespace) -> Plan:
     """Noises one after the other over the whole recording, with a pause between."""
     from vouch.cli.wave_commands import WaveCache
+    from vouch.io.wave_tables import list_recordings
 
     if options.interval < 0:
         raise VouchError(f"--interval must not be negative, not {options.interval:g}")
     reader = WaveCache()
     noises = []
-    for name in _without_commas(list(_list_recordings(options.noises, "--noises").values())):
+    for name in _without_commas(list(list_recordings(options.noises, "--noises").values())):
         wave = reader.read(name)
         noises.append((name, wave.samples.shape[1] / wave.rate))
     durations = _durations(source, recordings)
@@ -139,8 +141,10 @@ def _noise_plan(source: Path, recordings: dict[str, str], snrs: list[float], opt
 
 def _talkers(source: Path, recordings: dict[str, str], options: SimpleNamespace) -> Plan:
     """A function (recording, random numbers) -> a recording of somebody else."""
+    from vouch.io.wave_tables import list_recordings
+
     if options.noises:
-        names = _without_commas(list(_list_recordings(options.noises, "--noises").values()))
+        names = _without_commas(list(list_recordings(options.noises, "--noises").values()))
         return lambda recording, rng: rng.choice(names)
     speaker_of = _recording_speakers(source, recordings)
     recordings_of: dict[str, list[str]] = {}
@@ -180,22 +184,6 @@ def _numbers(text: str, option: str) -> list[float]:
         return [float(number) for number in text.split(":")]
     except ValueError:
         raise VouchError(f"{option} takes numbers separated by colons, not '{text}'") from None
-
-
-def _list_recordings(place: str, option: str) -> dict[str, str]:
-    """Key -> file of a list of recordings, a data directory, or a folder of recordings at any depth."""
-    from vouch.io.tables import read_script
-
-    if not place:
-        raise VouchError(f"{option} is needed: a list of lines KEY FILE, or a folder of recordings")
-    path = Path(place)
-    if path.is_dir() and not (path / "wav.scp").is_file():
-        found = {str(file): str(file) for file in sorted(path.rglob("*")) if file.suffix.lower() in AUDIO}
-    else:
-        found = dict(read_script(str(path / "wav.scp" if path.is_dir() else path)))
-    if not found:
-        raise VouchError(f"{option}={place} has no recordings ({', '.join(AUDIO)}); check the path")
-    return found
 
 
 def _without_commas(names: list[str]) -> list[str]:

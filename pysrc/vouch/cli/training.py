@@ -54,7 +54,8 @@ def train(argv: list[str]) -> int:
         "train",
         "[options] <system.yaml> <train-data-dir> <model-dir>",
         "Train the system of a YAML on a data directory with feats.scp (as steps/prepare_feats_for_training.sh makes), "
-        "utt2num_frames, utt2spk and, for held-out speech, utt2uniq. Writes config.yaml, speakers.txt, train.jsonl, "
+        "utt2num_frames, utt2spk and, for held-out speech, utt2uniq; or, with training.source type waveforms, on one "
+        "with wav.scp, utt2spk and, where there is one, vad.scp. Writes config.yaml, speakers.txt, train.jsonl, "
         "checkpoints/ and final.pt into the model directory. Called again, it continues from the last checkpoint, or "
         "says that the model is finished. Started by torchrun (steps/train.sh --num-processes or --num-gpus), its "
         "processes share every batch.",
@@ -78,7 +79,6 @@ def train(argv: list[str]) -> int:
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
     import torch
 
-    from vouch.cli.training_data import read_training_data
     from vouch.io.checkpoints import one_at_a_time
     from vouch.io.config import read_config
     from vouch.system import resolve
@@ -87,7 +87,7 @@ def train(argv: list[str]) -> int:
     config = resolve(read_config(config_path), config_path)
     if config["kind"] != "network":
         raise VouchError(f"{config_path} is an i-vector system; train it with vouch train-ivector-system")
-    content = read_training_data(data)
+    content = _open_data(config, data)
     processes = Processes()
     if opts.dry_run:
         return _dry_run(config, content, processes)
@@ -105,6 +105,20 @@ def train(argv: list[str]) -> int:
     finally:
         processes.end()
         torch.set_flush_denormal(False)
+
+
+def _open_data(config: dict, data: str) -> TrainingData:
+    """Features of archives, or recordings, as training.source says."""
+    from vouch.cli.training_data import read_training_data
+    from vouch.system import training_options
+    from vouch.training.source_options import WaveformOptions
+
+    run = training_options(config)
+    if not isinstance(run.source, WaveformOptions):
+        return read_training_data(data)
+    from vouch.cli.waveform_data import open_waveforms
+
+    return open_waveforms(data, config["features"], run.source, run.seed)
 
 
 def _train(

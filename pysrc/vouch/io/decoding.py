@@ -145,6 +145,18 @@ def promised_length(stream: BinaryIO, in_archive: bool = False) -> tuple[int, in
     return header.size // header.block, struct.unpack("<I", header.fmt[4:8])[0]
 
 
+def pcm16_header(stream: BinaryIO) -> tuple[int, int, int] | None:
+    """(channels, rate in Hz, samples) of 16-bit wav after its magic word, the stream left where the samples begin.
+
+    None for other encodings and for a header that does not say how long it is. Raises PayloadError as `decode` does.
+    """
+    header = _riff_header(stream)
+    code, channels, rate, _, _, bits = struct.unpack("<HHIIHH", header.fmt[:16])
+    if (code, bits) != (_PCM, 16) or header.open_ended or not header.size:
+        return None
+    return channels, rate, header.size // header.block
+
+
 def _block_size(fmt: bytes) -> int:
     if len(fmt) < 16:
         raise PayloadError("it is a wav file without a format header; make it again")

@@ -6,6 +6,7 @@ Reading them in their order is `vouch.io.audio.read_waves`. Source of the forms:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import BinaryIO
 
 from vouch.errors import VouchError
@@ -16,6 +17,25 @@ from vouch.io.sequential import read_archive, read_script
 from vouch.io.specifiers import parse_rspecifier
 from vouch.io.streams import is_pipe, open_input
 from vouch.io.tables import ArchiveTable, RandomAccessTable, ScriptTable, TableWriter
+
+_AUDIO = (".wav", ".flac", ".sph")
+
+
+def list_recordings(place: str, option: str) -> dict[str, str]:
+    """Key -> file of a list of recordings, a data directory, or a folder of recordings at any depth.
+
+    Raises VouchError, which calls what was asked for `option`, when there is none.
+    """
+    if not place:
+        raise VouchError(f"{option} is needed: a list of lines KEY FILE, or a folder of recordings")
+    path = Path(place)
+    if path.is_dir() and not (path / "wav.scp").is_file():
+        found = {str(file): str(file) for file in sorted(path.rglob("*")) if file.suffix.lower() in _AUDIO}
+    else:
+        found = dict(read_script(str(path / "wav.scp" if path.is_dir() else path)))
+    if not found:
+        raise VouchError(f"{option}={place} has no recordings ({', '.join(_AUDIO)}); check the path")
+    return found
 
 
 class WaveWriter(TableWriter):

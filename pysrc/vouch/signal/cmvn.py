@@ -38,7 +38,7 @@ def sliding_cmvn(
     frames = len(features)
     output = np.empty(features.shape, dtype=np.float32)
     floored = np.zeros(frames, dtype=np.int64)
-    start, end = _windows(frames, window, min_window, center)
+    start, end = windows(frames, window, min_window, center)
     for first in range(0, frames, CHUNK):
         chunk = slice(first, min(first + CHUNK, frames))
         low, high = int(start[chunk][0]), int(end[chunk][-1])
@@ -59,8 +59,8 @@ def sliding_cmvn(
     return SlidingCmvn(output, floored)
 
 
-def _windows(frames: int, window: int, min_window: int, center: bool) -> tuple[np.ndarray, np.ndarray]:
-    """First frame and one past the last frame of the window of every frame."""
+def windows(frames: int, window: int, min_window: int, center: bool) -> tuple[np.ndarray, np.ndarray]:
+    """First frame and one past the last frame of the window of every frame, as `sliding_cmvn` says them."""
     t = np.arange(frames)
     if center:
         start = np.maximum(t - window // 2, 0)

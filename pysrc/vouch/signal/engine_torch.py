@@ -31,12 +31,23 @@ class TorchEngine:
     def features(
         self, samples: np.ndarray, count: int, filters: torch.Tensor, generator: torch.Generator | None
     ) -> np.ndarray:
-        recipe, frame = self._recipe, self._recipe.frame
+        frame = self._recipe.frame
         signal = self._constant(samples)
         frames = signal.unfold(0, frame.window_size, frame.window_shift)[:count]
         if generator is not None:
             noise = torch.empty(frames.shape, device=self._device).normal_(generator=generator)
             frames = frames + frame.dither * noise
+        return self._of_frames(frames, filters).cpu().numpy()
+
+    @torch.no_grad()
+    def batch(self, signals: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
+        """Features (batch, frames, dim) of signals (batch, samples) on the device, all that fit in; no dither."""
+        frame = self._recipe.frame
+        frames = signals.unfold(1, frame.window_size, frame.window_shift)
+        return self._of_frames(frames.flatten(0, 1), filters).unflatten(0, frames.shape[:2])
+
+    def _of_frames(self, frames: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
+        recipe, frame = self._recipe, self._recipe.frame
         if frame.remove_dc_offset:
             frames = frames - frames.mean(dim=1, keepdim=True)
         raw = frames
@@ -50,7 +61,7 @@ class TorchEngine:
         if recipe.energy:
             energy = self._log_energy(raw if recipe.energy == "raw" else frames)
             features = self._with_energy(features, energy)
-        return features.cpu().numpy()
+        return features
 
     def _with_energy(self, features: torch.Tensor, energy: torch.Tensor) -> torch.Tensor:
         if self._recipe.extra_column:

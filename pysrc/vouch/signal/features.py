@@ -91,8 +91,8 @@ class FeatureExtractor(ABC):
 
     def __init__(self, options: SpectrumOptions, device: str = "cpu", seed: int = 0) -> None:
         self.options, self.seed = options, seed
-        recipe = self._recipe()
-        self._engine = _engine(recipe, device)
+        self.recipe = self._recipe()
+        self._engine = _engine(self.recipe, device)
         self._filters: dict[float, Any] = {}
         self._filters_of(1.0)
 

@@ -8,6 +8,7 @@ from typing import Any
 from vouch.training.averaging import CheckpointAverage, ExponentialAverage, Plain
 from vouch.training.precision import DTYPES
 from vouch.training.schedules import Cosine, Schedule
+from vouch.training.source_options import StoredFeatures, WaveformOptions
 
 
 @dataclass
@@ -49,7 +50,7 @@ class TrainingOptions:
     batch norm sees a part at a time); skip_limit (updates in a row with a loss or gradient that is not finite before
     the training stops); compile (the networks, by torch.compile); sampler (which chunks, vouch.training.sampling);
     schedule (of the learning rate, vouch.training.schedules); averaging (of the weights, vouch.training.averaging);
-    held_out.
+    held_out; source (of the chunks, vouch.training.source_options).
     """
 
     epochs: int = 10
@@ -67,6 +68,7 @@ class TrainingOptions:
     schedule: Schedule = field(default_factory=Cosine)
     averaging: Plain | ExponentialAverage | CheckpointAverage = field(default_factory=Plain)
     held_out: HeldOutOptions = field(default_factory=HeldOutOptions)
+    source: StoredFeatures | WaveformOptions = field(default_factory=StoredFeatures)
 
     def __post_init__(self) -> None:
         if not 0 < self.min_frames <= self.max_frames:
