@@ -35,14 +35,17 @@ def _children(pid: int) -> list[int]:
     return [int(child) for child in found]
 
 
-def _kill_at_random(folder: Path, process: subprocess.Popen, moment: float) -> None:
+def _kill_at_random(folder: Path, process: subprocess.Popen, checkpoints: int, moment: float) -> None:
     """SIGKILL to the process and its workers (which torchrun puts into sessions of their own) `moment` seconds after
-    the first checkpoint."""
-    first = folder / "checkpoints" / "last.pt"
+    it has written so many checkpoints."""
+    last = folder / "checkpoints" / "last.pt"
+    seen: set[int] = set()
     deadline = time.monotonic() + 60
-    while not first.exists():
+    while len(seen) < checkpoints:
         assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.005)
+        if last.exists():
+            seen.add(last.stat().st_mtime_ns)
+        time.sleep(0.001)
     time.sleep(moment)
     for pid in [*_children(process.pid), process.pid]:
         os.kill(pid, signal.SIGKILL)
@@ -54,12 +57,13 @@ def test_a_training_killed_at_a_random_step_ends_with_the_same_bits(tmp_path, pr
     # Held-out speech, a running average and best epochs; a checkpoint every 30 ms, so that steps are done again.
     options = {"full": True, "epochs": 8, "checkpoint_minutes": 0.0005}
     whole = _run(tmp_path / "whole", processes, **options)
-    moment = random.uniform(0.0, 0.4)
-    _kill_at_random(tmp_path / "cut", _start(tmp_path / "cut", processes, **options), moment)
-    assert not (tmp_path / "cut.result").exists(), f"it ended before the kill {moment:.2f} s after its first checkpoint"
+    when = random.randint(1, 4), random.uniform(0.0, 0.03)
+    _kill_at_random(tmp_path / "cut", _start(tmp_path / "cut", processes, **options), *when)
+    assert not (tmp_path / "cut.result").exists(), f"it ended before the kill after checkpoint {when[0]}"
+    (tmp_path / "cut" / "checkpoints" / "last.pt.tmp.1").write_bytes(b"what a kill while it is written leaves")
     left = torch.load(tmp_path / "cut" / "checkpoints" / "last.pt", weights_only=True)["step"]
     again = _run(tmp_path / "cut", processes, **options)
-    print(f"killed {moment:.2f} s after the first checkpoint; continued from step {left} of {whole['step']}")
+    print(f"killed {when[1]:.3f} s after checkpoint {when[0]}; continued from step {left} of {whole['step']}")
     assert 0 < left < again["step"] == whole["step"]
     assert again["last"].equal(whole["last"])
     assert all(again["final"][name].equal(value) for name, value in whole["final"].items())

@@ -29,6 +29,12 @@ def save(path: Path, content: dict[str, Any]) -> None:
         raise VouchError(f"cannot write {path}: {error}; is the disk full?") from None
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed calls of `save` left in a folder that no other process writes to."""
+    for path in folder.glob("*.pt.tmp.*"):
+        path.unlink(missing_ok=True)
+
+
 def load(path: Path) -> dict[str, Any]:
     """Read what `save` wrote, on the CPU. Raises VouchError when it is missing, cut off or something else."""
     try:

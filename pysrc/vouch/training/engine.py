@@ -102,6 +102,9 @@ class Trainer:
 
     def resume(self) -> bool:
         """Continue from the last checkpoint, if there is one. Raises VouchError when it does not fit."""
+        if self.processes.first:
+            for folder in (self.folder, self.last_checkpoint.parent):
+                checkpoints.remove_unfinished(folder)
         if not self.last_checkpoint.exists():
             return False
         saved = checkpoints.load(self.last_checkpoint)
