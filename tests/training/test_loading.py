@@ -19,7 +19,7 @@ class _Source:
     def __init__(self, lengths: list[int] = LENGTHS) -> None:
         self.lengths, self.keys = np.array(lengths), [f"utt{i}" for i in range(len(lengths))]
 
-    def read_chunks(self, indices: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
+    def read_chunks(self, indices: np.ndarray, starts: np.ndarray, length: int, place=None) -> np.ndarray:
         times = starts[:, None] + np.arange(length)
         times %= np.maximum(self.lengths[indices], length * (self.lengths[indices] >= length))[:, None]
         return np.repeat((1000 * indices[:, None] + times).astype(np.float32)[:, :, None], 2, 2)
@@ -28,7 +28,7 @@ class _Source:
 class _LateSource(_Source):
     """Leaves the doubling of the dimensions to the device."""
 
-    def read_chunks(self, indices: np.ndarray, starts: np.ndarray, length: int) -> tuple[np.ndarray, ...]:
+    def read_chunks(self, indices: np.ndarray, starts: np.ndarray, length: int, place=None) -> tuple[np.ndarray, ...]:
         return super().read_chunks(indices, starts, length)[:, :, 0], starts
 
     def to_features(self, values: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
@@ -37,7 +37,7 @@ class _LateSource(_Source):
 
 
 class _Broken(_Source):
-    def read_chunks(self, indices: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
+    def read_chunks(self, indices: np.ndarray, starts: np.ndarray, length: int, place=None) -> np.ndarray:
         raise VouchError("utterance utt3 in x.ark is truncated")
 
 

@@ -104,15 +104,18 @@ def test_other_speeds_are_other_utterances(speed):
     assert np.isfinite(voiced).all()
 
 
-def test_choices_depend_on_the_chunk_and_the_seed_only():
+def test_choices_depend_on_seed_batch_and_chunk_only():
     augmenter = Augmenter(RATE, 1.0, {"noise": ["x"]}, lambda name: _recording(9, 2.0))
     one = _source(augmenter=augmenter)
-    together = one.read_chunks(np.array([0, 1]), np.array([10, 20]), 100)
-    again = _source(augmenter=augmenter).read_chunks(np.array([1]), np.array([20]), 100)
+    together = one.read_chunks(np.array([0, 1]), np.array([10, 20]), 100, (2, 7))
+    again = _source(augmenter=augmenter).read_chunks(np.array([1]), np.array([20]), 100, (2, 7))
     size = again[0].shape[1]
     np.testing.assert_array_equal(together[0][1, :size], again[0][0])
-    other = _source(augmenter=augmenter, seed=4).read_chunks(np.array([1]), np.array([20]), 100)
-    assert not np.array_equal(other[0], again[0])
+    for seed, place in ((4, (2, 7)), (3, (3, 7)), (3, (2, 8))):
+        other = _source(augmenter=augmenter, seed=seed).read_chunks(np.array([1]), np.array([20]), 100, place)
+        assert not np.array_equal(other[0], again[0])
+    held_out = one.read_chunks(np.array([1]), np.array([20]), 100)
+    np.testing.assert_array_equal(held_out[0], _source().read_chunks(np.array([1]), np.array([20]), 100)[0])
 
 
 @pytest.mark.parametrize("kind", ["noise", "music", "babble"])

@@ -64,10 +64,13 @@ class FeatureArchive:
         self._fill(chunk, index, header, start, stop)
         return chunk
 
-    def read_chunks(self, indices: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
+    def read_chunks(
+        self, indices: np.ndarray, starts: np.ndarray, length: int, place: tuple[int, int] | None = None
+    ) -> np.ndarray:
         """Chunks of `length` frames of the utterances `indices` (chunks,) from frames `starts` (chunks,) on.
 
         An utterance shorter than the chunk, asked for from frame 0, is repeated. (chunks, length, dims) float32.
+        `place`, the batch's, is for sources that make random choices: here it changes nothing.
         Raises VouchError for frames outside an utterance and for utterances of unequal dims.
         """
         headers = self._headers_of(indices)

@@ -23,8 +23,12 @@ class ChunkSource(Protocol):
 
     keys: Sequence[str]
 
-    def read_chunks(self, indices: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray | tuple[np.ndarray, ...]:
-        """(chunks, length, dims) float32 of utterances (chunks,) from frames (chunks,) on; short ones repeated."""
+    def read_chunks(
+        self, indices: np.ndarray, starts: np.ndarray, length: int, place: tuple[int, int] | None = None
+    ) -> np.ndarray | tuple[np.ndarray, ...]:
+        """(chunks, length, dims) float32 of utterances (chunks,) from frames (chunks,) on; short ones repeated.
+
+        place is the (epoch, position) of the batch for a source that makes random choices; None: it makes none."""
 
 
 def epoch_batches(
@@ -117,18 +121,18 @@ class _Shares(Dataset):
 
     def __getitem__(self, place: tuple[int, int]) -> _Read | str:
         try:
-            return self._read(self.sampler.batch(*place))
+            return self._read(self.sampler.batch(*place), place)
         except VouchError as error:
             return str(error)
 
-    def _read(self, chunks: Chunks | PairedChunks) -> _Read:
+    def _read(self, chunks: Chunks | PairedChunks, place: tuple[int, int]) -> _Read:
         target = None
         if isinstance(chunks, PairedChunks):
             other = self._share(chunks.target, self.sampler.target.group)
-            target = _tensors(self.target.read_chunks(*other))
+            target = _tensors(self.target.read_chunks(*other, place))
             chunks = chunks.source
         own = self._share(chunks, self.sampler.group)
-        features = _tensors(self.source.read_chunks(*own))
+        features = _tensors(self.source.read_chunks(*own, place))
         keys = [self.source.keys[u] for u in own.utterances.tolist()]
         return _Read(features, torch.from_numpy(self.labels[own.utterances]), keys, target)
 

@@ -67,7 +67,8 @@ class WaveformSource:
     is voiced say the decisions of the whole recording (vad); without them the energy VAD judges the `length` frames
     from the start on, and those voiced are repeated to fill the chunk (all are taken where none is). The mean over
     the sliding window is that of the augmented stretch, which is read as wide as its windows need. Dither is noise
-    added to the samples, not frame by frame. Random choices come from (seed, utterance, start, length).
+    added to the samples, not frame by frame. Random choices come from (seed, epoch and position of the batch,
+    utterance, start, length); without a place nothing is added but the dither.
 
     Arguments: keys and num_frames (utterances,) of the recordings; read (a stretch of a recording); extractor (its
     recipe is computed in torch); cmn; augmenter; speeds (copies of all); vad (a recording's number -> decisions
@@ -109,10 +110,12 @@ class WaveformSource:
         digest.update(repr((self._extractor.options, self._cmn)).encode())
         return digest.hexdigest()
 
-    def read_chunks(self, indices: np.ndarray, starts: np.ndarray, length: int) -> tuple[np.ndarray, ...]:
+    def read_chunks(
+        self, indices: np.ndarray, starts: np.ndarray, length: int, place: tuple[int, int] | None = None
+    ) -> tuple[np.ndarray, ...]:
         """samples (chunks, n) float32, padded with zeros; and for each frame of the chunks, int64 (chunks, length): its
         number in the stretch, the first frame and one past the last frame of its window."""
-        made = [self._chunk(i, s, length) for i, s in zip(indices.tolist(), starts.tolist(), strict=True)]
+        made = [self._chunk(i, s, length, place) for i, s in zip(indices.tolist(), starts.tolist(), strict=True)]
         samples = np.zeros((len(made), max(len(chunk[0]) for chunk in made)), np.float32)
         for row, chunk in zip(samples, made, strict=True):
             row[: len(chunk[0])] = chunk[0]
@@ -136,7 +139,9 @@ class WaveformSource:
         spare = int(self.num_frames[recording]) * self._frame.window_shift - count
         return self._read(recording, int(rng.integers(0, max(spare, 0) + 1)), count)
 
-    def _chunk(self, index: int, start: int, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def _chunk(
+        self, index: int, start: int, length: int, place: tuple[int, int] | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         copy, recording = divmod(index, len(self._recordings))
         speed, total = self.keys.speeds[copy], int(self.num_frames[index])
         try:
@@ -149,8 +154,8 @@ class WaveformSource:
             raise VouchError(f"utterance '{self.keys[index]}': {error}") from None
         if self._vad is None:
             chosen = chosen[self._voiced(samples, chosen - low)]
-        rng = np.random.default_rng((self._seed, index, start, length))
-        if self.augmenter is not None:
+        rng = np.random.default_rng((self._seed, *(place or ()), index, start, length))
+        if self.augmenter is not None and place is not None:
             samples = self.augmenter(samples, rng, recording)
         if self._frame.dither:
             samples = samples + np.float32(self._frame.dither) * rng.standard_normal(len(samples), np.float32)
