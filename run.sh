@@ -70,10 +70,12 @@ started=$SECONDS
 
 for fusion in $fusions; do
   [[ $fusion == *?+?* ]] || fail "--fusions: '$fusion' is one system; join two or more with +"
+  [[ $fusion != *:* || $fusion =~ ^[^:+]+:[^:+]+(\+[^:+]+:[^:+]+)+$ ]] ||
+    fail "--fusions: '$fusion' names a backend for some of its systems; name one for each, or for none"
   for part in ${fusion//+/ }; do
-    [[ $part =~ ^([^:=]+)(:(cosine|plda|plda_adapt))?(=[0-9.]+)?$ ]] ||
-      fail "--fusions: '$part' of '$fusion' is not SYSTEM, SYSTEM:BACKEND (cosine, plda, plda_adapt), each with =WEIGHT or not"
-    name=${BASH_REMATCH[1]}
+    [[ $part =~ ^([^:=]+)(:(cosine|plda|plda_adapt))?(=([0-9]+\.?[0-9]*|\.[0-9]+))?$ && ! $part =~ =[0.]*$ ]] ||
+      fail "--fusions: '$part' of '$fusion' is not SYSTEM, SYSTEM:BACKEND (cosine, plda, plda_adapt), each with =WEIGHT (above 0) or not"
+    name=${part%%[:=]*}
     [[ " $systems " == *" $name "* || -d $exp/$name ]] ||
       fail "--fusions: '$name' of '$fusion' is not among --systems, nor in $exp"
   done
@@ -266,7 +268,7 @@ if runs 8; then
         "$data/${prefix}test" "$exp/$system/scores" "$list"
     done
   done
-  rm -rf "$exp"/fusion_*
+  rm -rf "$exp"/fusion:*
   for fusion in $fusions; do
     announce 8 "fused scores of $fusion"
     for list in $lists; do
@@ -294,8 +296,8 @@ if runs 9; then
         for backend in $backends; do need "$exp/$system/scores/$name/$backend.scores" "run.sh --stage 8 --systems $system"; done
         evaluate "$system" "$exp/$system"
       done
-      for folder in "$exp"/fusion_*; do
-        if [ -d "$folder" ]; then evaluate "fusion:${folder#"$exp/fusion_"}" "$folder"; fi
+      for folder in "$exp"/fusion:*; do
+        if [ -d "$folder" ]; then evaluate "${folder##*/}" "$folder"; fi
       done
     done
   done

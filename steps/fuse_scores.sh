@@ -6,8 +6,8 @@ backends="cosine plda" # of systems that are named without one: a fused score fo
 help_message="usage: ${0##*/} [options] FUSION EXP_DIR TEST_DATA_DIR NAME
 FUSION is SYSTEM+SYSTEM, or SYSTEM:BACKEND+SYSTEM:BACKEND, each with =WEIGHT behind it where they do not weigh the same.
 Reads EXP_DIR/SYSTEM/scores/NAME/BACKEND.scores of the trials TEST_DATA_DIR/trials and writes
-EXP_DIR/fusion_SYSTEM+SYSTEM/scores/NAME/BACKEND.scores (of different backends BACKEND+BACKEND.scores); the same for each
-further list trials_X, whose scores are normalised over that list. Options (default):
+EXP_DIR/fusion:SYSTEM+SYSTEM/scores/NAME/BACKEND.scores (SYSTEM=WEIGHT where there are weights; of different backends
+BACKEND+BACKEND.scores); the same for each further list trials_X, normalised over that list. Options (default):
   --backends \"NAME ...\" ($backends)"
 
 echo "${0##*/} $*"
@@ -21,11 +21,12 @@ need "$data/trials" "a data-preparation script, local/prepare_*.sh"
 read -ra parts <<<"${fusion//+/ }"
 [ "${#parts[@]}" -ge 2 ] || { echo "${0##*/}: error: '$fusion' is one system; join two or more with +" >&2; exit 1; }
 read -ra each <<<"$backends"
-systems=() own=() weights=""
+systems=() own=() weights="" title=""
 for part in "${parts[@]}"; do
   weight=1
   if [[ $part == *=* ]]; then weight=${part#*=} part=${part%%=*}; fi
-  systems+=("${part%%:*}") weights=$weights,$weight
+  systems+=("${part%%:*}") weights=$weights,$weight title=$title+${part%%:*}
+  if [ "$weight" != 1 ]; then title=$title=$weight; fi
   if [[ $part == *:* ]]; then own+=("${part#*:}"); fi
 done
 joined() { local IFS=+; echo "$*"; }
@@ -47,7 +48,7 @@ for backend in "${each[@]}"; do
       need "$file" "steps/score.sh (run.sh --stage 6 --systems ${systems[i]})"
       scores+=("$file")
     done
-    to=$exp/fusion_$(joined "${systems[@]}")/scores/$list
+    to=$exp/fusion:${title#+}/scores/$list
     mkdir -p "$to"
     vouch fuse-scores --print-args=false --weights="${weights#,}" "$trials" "${scores[@]}" "$to/$backend.scores"
   done

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from recipe_runs import ROOT, call, read_results, succeed, write_preparation, write_settings
@@ -185,3 +186,31 @@ def test_stage_7_repeats_the_results_and_needs_the_embeddings_alone(run: Run) ->
         for number, path in enumerate(hidden):
             call("rm", "-rf", path)
             (run.out / f"hidden{number}").rename(path)
+
+
+# A fused score is the weighted mean of the systems' scores, each shifted and scaled to mean 0 and variance 1.
+def test_fusions_are_rows_of_the_table(run: Run) -> None:
+    results = (run.out / "results/EER").read_bytes()
+    run.repeat("--stage", "8", "--fusions", "ivector+asp asp:plda=0.8+ivector:cosine=0.2")
+    rows = read_results(run.out / "results/EER")
+    fused = {(row["system"], row["backend"]) for row in rows if row["trials"] == "target" and "+" in row["system"]}
+    backends = ("cosine", "plda", "plda_adapt")
+    weighted = ("fusion:asp=0.8+ivector=0.2", "plda+cosine")
+    assert fused == {*(("fusion:ivector+asp", backend) for backend in backends), weighted}
+
+    def scores(system: str, backend: str) -> dict[str, float]:
+        path = run.out / "exp" / system / "scores/source" / f"{backend}.scores"
+        lines = [line.rsplit(" ", 1) for line in path.read_text().splitlines()]
+        return {trial: float(score) for trial, score in lines}
+
+    def normalised(system: str, backend: str) -> dict[str, float]:
+        found = scores(system, backend)
+        values = np.array(list(found.values()))
+        return {trial: (score - values.mean()) / values.std() for trial, score in found.items()}
+
+    network, ivector = normalised("asp", "plda"), normalised("ivector", "cosine")
+    for trial, score in scores(*weighted).items():
+        assert score == pytest.approx(0.8 * network[trial] + 0.2 * ivector[trial], abs=1e-4)
+
+    run.repeat("--stage", "8")
+    assert (run.out / "results/EER").read_bytes() == results
