@@ -8,7 +8,7 @@ cmd=run.py       # where they run (cmd.sh)
 num_threads=1    # processor cores of each job
 device=auto      # auto, cpu or cuda
 cmn_config=      # as in the training features; empty: conf/cmn.conf
-min_frames=25    # leave out utterances with fewer voiced frames
+min_frames=0     # leave out utterances with fewer voiced frames; 0: 25, or more where the network takes more
 max_frames=10000 # longer ones are embedded in pieces and averaged
 num_ceps=0       # as in the training features (0: all columns)
 delta_order=0    # likewise (0: none)
@@ -17,7 +17,7 @@ force=false      # true: extract again
 help_message="usage: ${0##*/} [options] MODEL_DIR DATA_DIR EMBEDDINGS_DIR
 DATA_DIR has features and VAD. Writes EMBEDDINGS_DIR/{embedding.scp,spk_embedding.scp,num_utts,utt2spk,spk2utt}.
 Options (default):
-  --cmn-config FILE (conf/cmn.conf)  --min-frames N ($min_frames)  --max-frames N ($max_frames)
+  --cmn-config FILE (conf/cmn.conf)  --min-frames N ($min_frames: 25, or what the network takes)  --max-frames N ($max_frames)
   --num-ceps N ($num_ceps: all)  --delta-order N ($delta_order)  --delta-window N ($delta_window)
   --device auto|cpu|cuda ($device)  --nj N ($nj)  --num-threads N ($num_threads)  --cmd RUNNER ($cmd)
   --force true|false ($force)"

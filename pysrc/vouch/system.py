@@ -6,9 +6,12 @@ their defaults the defaults. Adding a component is adding its class to COMPONENT
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
+import math
 import typing
+import warnings
 from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
@@ -186,8 +189,12 @@ def _resolve_network(top: dict[str, Any], path: str) -> dict[str, Any]:
     _construct(BackendOptions, top["backend"], path, "backend")
     _construct(Optimizer, objective["optimizer"], path, "objective.optimizer")
     try:
-        context = build_objective(top, feature_dim=20, num_speakers=2).network.backbone.context
-    except (ValueError, RuntimeError, ZeroDivisionError) as error:
+        with warnings.catch_warnings(action="ignore"):  # of torch about layers without outputs
+            trial = build_objective(top, feature_dim=20, num_speakers=2)
+        if not all(parameter.numel() for parameter in trial.parameters()):
+            raise ValueError("a layer has no outputs; want sizes of 1 or more")
+        context = trial.network.backbone.context
+    except (ValueError, RuntimeError, ZeroDivisionError, IndexError) as error:
         raise VouchError(f"{path}: these sizes make no network: {str(error).splitlines()[0]}") from None
     if top["training"]["min_frames"] <= context:
         raise VouchError(f"{path}: training.min_frames must be above {context}, the frames that the backbone takes")
@@ -309,14 +316,14 @@ def _check(
 
 
 def _typed(value: Any, kind: Any, where: str) -> Any:
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", list: "a [list]"}
     if kind is float and isinstance(value, str):
-        try:
-            return float(value)  # YAML reads 1e-3, without a point, as a text
-        except ValueError:
-            pass
+        with contextlib.suppress(ValueError):
+            value = float(value)  # YAML reads 1e-3, without a point, as a text
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        value = float(value)
+    if kind is float and isinstance(value, float) and not math.isfinite(value):
+        raise VouchError(f"{where}: want a finite number, not '{value}'")
     if kind in names and (not isinstance(value, kind) or (kind is not bool and isinstance(value, bool))):
         raise VouchError(f"{where}: want {names[kind]}, not '{value}'")
     return value

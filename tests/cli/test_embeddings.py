@@ -144,7 +144,8 @@ def _refused(capsys, *words: str) -> str:
     ("option", "message"),
     [
         ("--min-frames=14", "--min-frames=14 is too few for this network, which wants 15"),
-        ("--max-frames=20", "--min-frames=25 to --max-frames=20 is not a range"),
+        ("--max-frames=0", "--min-frames=0 to --max-frames=0 is not a range"),
+        ("--max-frames=29", "--max-frames=29 makes pieces too short for this network; give 30"),
         ("--num-threads=0", "want 1 or more threads"),
     ],
 )
@@ -159,6 +160,27 @@ def test_features_of_other_dimensions(folder, tmp_path, capsys):
     words = ["extract-embeddings", str(folder / "model"), f"ark:{tmp_path}/f.ark", f"ark:{tmp_path}/e.ark"]
     assert "u has 9 dims a frame" in _refused(capsys, *words)
     assert not (tmp_path / "e.ark").exists()
+
+
+def test_features_that_are_no_numbers(folder, tmp_path, capsys):
+    with TableWriter(f"ark:{tmp_path}/f.ark", "matrix") as writer:
+        writer.write("u", np.full((50, DIM), np.nan, np.float32))
+    words = ["extract-embeddings", str(folder / "model"), f"ark:{tmp_path}/f.ark", f"ark:{tmp_path}/e.ark"]
+    assert "u has features that are not finite numbers; make its features again" in _refused(capsys, *words)
+
+
+def test_a_network_that_takes_more_frames_leaves_out_shorter_utterances(tmp_path, capsys):
+    backbone = {"type": "ftdnn", "channels": 16, "bottleneck": 8, "pooled_channels": 24}
+    config = resolve({**CONFIG, "network": {**CONFIG["network"], "backbone": backbone}}, "x.yaml")
+    saved = {"config": config, "feature_dim": DIM, "speakers": ["a", "b"]}
+    checkpoints.save(tmp_path / "final.pt", {"networks": build_objective(config, DIM, 2).state_dict(), **saved})
+    checkpoints.write_speakers(tmp_path / "speakers.txt", ["a", "b"])
+    with TableWriter(f"ark:{tmp_path}/f.ark", "matrix") as writer:
+        for frames in (32, 33):
+            writer.write(f"u{frames}", np.zeros((frames, DIM), np.float32))
+    assert main(["extract-embeddings", str(tmp_path), f"ark:{tmp_path}/f.ark", f"ark:{tmp_path}/e.ark"]) == 0
+    assert list(dict(read_table(f"ark:{tmp_path}/e.ark", "vector"))) == ["u33"]
+    assert "u32 has 32 frames, fewer than --min-frames=33" in capsys.readouterr().err
 
 
 def test_a_model_and_its_speakers_must_agree(folder, tmp_path, capsys):

@@ -93,6 +93,37 @@ def test_features_that_changed_since_the_training_are_noticed(folder, tmp_path, 
     assert main(words) == 0  # the same features from elsewhere are the same
 
 
+def test_speakers_that_changed_places_are_noticed(folder, tmp_path, capsys):
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("feats.scp", "utt2num_frames"):
+        (data / name).write_text((folder / "data" / name).read_text())
+    speakers = "".join(f"s{i // 2}-u{i} s{(i // 2 + 1) % 3}\n" for i in range(6))  # the same three, of other utterances
+    (data / "utt2spk").write_text(speakers)
+    text = _refused(capsys, "train", str(folder / "x.yaml"), str(data), str(folder / "model"))
+    assert "with other speakers of its utterances, than" in text
+
+
+def test_settings_that_do_not_change_the_result_may_change(folder, tmp_path, capsys):
+    (tmp_path / "y.yaml").write_text(YAML.replace("epochs: 1,", "epochs: 1, workers: 1, checkpoint_minutes: 3,"))
+    assert main(["train", str(tmp_path / "y.yaml"), str(folder / "data"), str(folder / "model")]) == 0
+    assert "is there already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"networks": {}}])
+def test_a_file_of_torch_that_is_no_checkpoint(folder, tmp_path, capsys, content):
+    for name in ("config.yaml", "speakers.txt"):
+        (tmp_path / name).write_text((folder / "model" / name).read_text())
+    torch.save(content, tmp_path / "final.pt")
+    text = _refused(capsys, "train", str(folder / "x.yaml"), str(folder / "data"), str(tmp_path))
+    assert "final.pt is not a checkpoint of vouch" in text
+
+
+def test_a_model_directory_that_cannot_be_made(folder, capsys):
+    text = _refused(capsys, "train", str(folder / "x.yaml"), str(folder / "data"), str(folder / "x.yaml" / "model"))
+    assert "Not a directory; choose another model directory" in text
+
+
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [

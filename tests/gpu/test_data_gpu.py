@@ -37,7 +37,7 @@ def test_features_of_recordings_on_the_gpu(workers):
     labels = np.arange(8)
     sampler = RandomSampler(source.num_frames, labels, 4, 100, 150, 1)
     cuda, cpu = torch.device("cuda"), torch.device("cpu")
-    for batch in epoch_batches(source, labels, sampler, 0, 0, 1, workers):
+    for batch in epoch_batches(source, labels, sampler, 0, 0, 1, workers, pinned=True):
         there, here = prepare(batch, source, cuda), prepare(batch, source, cpu)
         assert there.features.is_cuda and there.labels.is_cuda
         torch.testing.assert_close(there.features.cpu(), here.features, rtol=1e-3, atol=1e-2)
@@ -52,7 +52,7 @@ def test_embeddings_do_not_depend_on_their_batch():
         (f"u{i}", generator.normal(size=(n, 30)).astype(np.float32))
         for i, n in enumerate(generator.integers(200, 6001, 100))
     ]
-    with torch.backends.cudnn.flags(allow_tf32=False):
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
         together = dict(embed_utterances(objective, utterances, cuda, 10_000, 1))
         alone = dict(embed_utterances(objective, utterances, cuda, 10_000, 1, batch_frames=1))
     for key, embedding in alone.items():

@@ -147,5 +147,9 @@ def test_a_vector_on_its_speakers_direction_has_a_finite_gradient(head, sign):
 def test_values_that_make_no_head():
     with pytest.raises(ValueError, match="sub_centres wants 1 or more"):
         AAMSoftmax(6, 4, sub_centres=0)
+    for head in (AMSoftmax, AAMSoftmax):
+        for wrong in ({"scale": -3.0}, {"margin": -0.3}, {"margin": 2.0}):
+            with pytest.raises(ValueError, match="scale wants to be above 0, margin 0 to below"):
+                head(6, 4, **wrong)
     with pytest.raises(ValueError, match="lambda_min 0"):
         ASoftmax(6, 4, lambda_min=0.0)

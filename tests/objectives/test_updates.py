@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from vouch.nn.ftdnn import FTDNN
 from vouch.objectives.base import Optimizer
 from vouch.objectives.updates import Updater
 
@@ -142,3 +143,46 @@ def test_an_overflow_of_the_scaled_loss_lowers_the_scale_and_is_told_apart():
         updater.step("main", _loss(net, torch.ones(2, 3)))
         updater.finish()
     assert model.weight.equal(plain.weight)  # a power of two changes no bit
+
+
+def test_a_gradient_that_no_scale_makes_finite_is_no_overflow():
+    model = _model()
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0, growth_interval=10**6, enabled=True)
+    updater = Updater({"main": _sgd(model)}, batch_size=2, scaler=scaler)
+    told = []
+    for _ in range(4):
+        updater.begin(2)
+        root = (model.weight.sum() - model.weight.sum()).sqrt()  # its slope at 0 is infinite
+        updater.step("main", _loss(model, torch.ones(2, 3)) + root)
+        updater.finish()
+        told.append(updater.overflowed)
+    assert told == [True, True, False, False]  # at scales 2, 1, 1/2, 1/4
+
+
+def test_under_autocast_a_step_is_made_in_32_bits_and_the_next_forward_pass_sees_it():
+    torch.manual_seed(0)
+    model, head, network = nn.Linear(64, 64), nn.Linear(64, 8, bias=False), FTDNN(5, 16, 4, 8)
+    inputs, features = torch.randn(16, 64), torch.randn(4, 40, 5)
+    optimizers = {name: _sgd(part) for name, part in (("model", model), ("head", head), ("network", network))}
+    updater = Updater(optimizers, batch_size=16)
+    start = head.weight.detach().double().numpy()
+    with torch.autocast("cpu", torch.bfloat16):
+        updater.begin(16)
+        before = model(inputs)
+        with torch.autocast("cpu", enabled=False):
+            loss = head(before.float()).square().mean()
+        updater.step("head", loss)
+        updater.step("model", before.float().square().mean())
+        after = model(inputs)
+        for _ in range(40):
+            updater.begin(16)
+            updater.step("network", network(features, None)[0].float().square().mean())
+            updater.finish()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert after.equal(model(inputs)) and not after.equal(before)
+    hidden = before.detach().double().numpy()
+    gradient = 2 * (hidden @ start.T).T @ hidden / (16 * 8)
+    np.testing.assert_allclose(head.weight.detach().numpy(), start - 0.1 * gradient, rtol=1e-5, atol=1e-7)
+    products = network.factorised[0].factor.weight.detach().flatten(1)
+    products = products @ products.T if len(products) <= products.shape[1] else products.T @ products
+    torch.testing.assert_close(products / products[0, 0], torch.eye(len(products)), rtol=1e-3, atol=1e-4)

@@ -56,7 +56,12 @@ class WithoutBatchNorm(nn.Module):
 
 
 def objective(
-    channels: int = 8, batch_norm: bool = True, speakers: int = 2, device: str = "cpu", dropout: float = 0.1
+    channels: int = 8,
+    batch_norm: bool = True,
+    speakers: int = 2,
+    device: str = "cpu",
+    dropout: float = 0.1,
+    optimizer: str = "adam",
 ) -> Supervised:
     """An objective with fresh parameters of seed 1."""
     torch.manual_seed(1)
@@ -65,7 +70,7 @@ def objective(
     else:
         network = WithoutBatchNorm()
     head = AMSoftmax(6, speakers, scale=10.0, margin=0.1)
-    return Supervised(network.to(device), head.to(device), Optimizer(learning_rate=0.02, clip_norm=1.0))
+    return Supervised(network.to(device), head.to(device), Optimizer(optimizer, learning_rate=0.02, clip_norm=1.0))
 
 
 def trainer(

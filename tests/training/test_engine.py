@@ -135,6 +135,17 @@ def test_the_best_epochs_are_kept_and_the_training_ends_when_none_is_better(tmp_
     assert again.resume() and again.finished and again.run()[1] == [2]
 
 
+@pytest.mark.parametrize("value", [0.0, float("nan")])
+def test_epochs_that_are_as_good_as_the_best_are_no_better(tmp_path, value):
+    options = {"epochs": 10, "held_out": HeldOutOptions(share=0.25, patience=3)}
+    run = trainer(tmp_path, Source(32), **options)
+    _held_out_figures(run, [value] * 10)
+    assert run.run()[1] == [1] and run.step == 4 * run.sampler.batches_per_epoch
+    told = _lines(tmp_path, "held_out")
+    assert [line["best"] for line in told] == [True, False, False, False]
+    assert told[0]["held_out"]["eer"] == (0.0 if value == 0 else None)  # JSON has no word for what is not a number
+
+
 def test_the_mean_of_the_last_checkpoints(tmp_path):
     run = trainer(tmp_path, epochs=4, averaging=CheckpointAverage(3))
     final, epochs = run.run()

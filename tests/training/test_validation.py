@@ -37,6 +37,16 @@ def test_recordings_go_whole_and_every_speaker_stays(recordings, copies, share, 
     assert np.array_equal(out, hold_out(labels, groups, HeldOutOptions(share=share), seed))
 
 
+def test_speed_copies_of_a_recording_go_with_it():
+    labels, groups = _corpus([8, 8, 10, 12] * 5, 2)  # two copies of each recording,
+    speeds = 3  # and all at three speeds, whose speakers are others
+    labels = np.concatenate([labels + 20 * speed for speed in range(speeds)])
+    groups = np.tile(groups, speeds)
+    out = hold_out(labels, groups, HeldOutOptions(share=0.25), 3)
+    assert not set(groups[out]) & set(groups[~out]) and set(labels[~out]) == set(range(20 * speeds))
+    assert np.array_equal(np.bincount(labels[out]), 2 * np.tile(np.array([2, 2, 3, 3]), 5 * speeds))
+
+
 def test_a_small_share_comes_from_some_speakers():
     labels, groups = _corpus([10] * 200, 1)
     out = hold_out(labels, groups, HeldOutOptions(share=0.05), 0)

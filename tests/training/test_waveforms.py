@@ -82,6 +82,17 @@ def test_short_recordings_are_repeated():
     np.testing.assert_allclose(found, features[np.arange(200) % len(voiced)], atol=1e-3)
 
 
+def test_a_long_silence_does_not_make_the_stretch_long():
+    speech, decisions = _recording(4, 60.0), np.zeros(6000)
+    decisions[:100], decisions[-900:] = 1, 1
+    source = WaveformSource(
+        ["a"], np.array([6000]), lambda _, first, n: speech[first : first + n], MFCC, vad=lambda _: decisions
+    )
+    for start in (0, 70):
+        samples, frames, *_ = source.read_chunks(np.array([0]), np.array([start]), 300)
+        assert samples.shape[1] < 10 * RATE and np.array_equal(frames[0], np.arange(300) % 100)
+
+
 def test_without_decisions_the_energy_of_the_chunk_decides():
     start, length = 100, 300
     found = _features(_source(vad=None), [0], [start], length)[0]
@@ -104,8 +115,16 @@ def test_other_speeds_are_other_utterances(speed):
     assert np.isfinite(voiced).all()
 
 
+def _noise(name: str, rng: np.random.Generator, count: int) -> np.ndarray:
+    return np.roll(_recording(9, 2.0), rng.integers(1000))
+
+
+def _no_room(name: str) -> np.ndarray:
+    raise AssertionError("no room was asked for")
+
+
 def test_choices_depend_on_seed_batch_and_chunk_only():
-    augmenter = Augmenter(RATE, 1.0, {"noise": ["x"]}, lambda name: _recording(9, 2.0))
+    augmenter = Augmenter(RATE, 1.0, {"noise": ["x"]}, _noise, _no_room)
     one = _source(augmenter=augmenter)
     together = one.read_chunks(np.array([0, 1]), np.array([10, 20]), 100, (2, 7))
     again = _source(augmenter=augmenter).read_chunks(np.array([1]), np.array([20]), 100, (2, 7))
@@ -124,7 +143,9 @@ def test_noises_have_their_ratio_to_the_speech(kind):
     speech, noise = _recording(4, 3.0), _recording(5, 1.1)
     talker = (lambda rng, utterance, count: np.resize(noise, count)) if kind == "babble" else None
     names = {} if kind == "babble" else {kind: ["x"]}
-    augmenter = Augmenter(RATE, 1.0, names, lambda name: noise, talker)
+    augmenter = Augmenter(
+        RATE, 1.0, names, lambda name, rng, count: np.roll(noise, rng.integers(100)), _no_room, talker
+    )
     ratios = set()
     for _ in range(60):
         added = augmenter(speech, rng, 0) - speech
@@ -140,7 +161,7 @@ def test_rooms_and_the_share():
     room = np.zeros(900, np.float32)
     room[[10, 400]] = 32768.0, 16384.0
     speech = _recording(6, 2.0)
-    augmenter = Augmenter(RATE, 0.6, {"rirs": ["r"]}, lambda name: room)
+    augmenter = Augmenter(RATE, 0.6, {"rirs": ["r"]}, _noise, lambda name: room)
     rng = np.random.default_rng(1)
     made = [augmenter(speech, rng, 0) for _ in range(300)]
     echoed = [m for m in made if m is not speech]
@@ -148,7 +169,7 @@ def test_rooms_and_the_share():
     expected = speech + 0.5 * np.concatenate([np.zeros(390, np.float32), speech[:-390]])
     expected *= np.sqrt(np.mean(speech**2) / np.mean(expected**2))
     assert np.corrcoef(echoed[0], expected)[0, 1] > 0.999
-    assert Augmenter(RATE, 1.0, {}, lambda name: room)(speech, rng, 0) is speech
+    assert Augmenter(RATE, 1.0, {}, _noise, _no_room)(speech, rng, 0) is speech
 
 
 def test_broken_recordings_name_the_utterance():

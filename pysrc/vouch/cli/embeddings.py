@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from vouch.objectives.base import Objective
 
+_MIN_FRAMES = 25
 _REPORT_SECONDS = 15.0
 
 
@@ -32,7 +33,7 @@ def extract_embeddings(argv: list[str]) -> int:
         "frames at once). Utterances of like length are computed together; the embeddings do not depend on it.",
         (3, 3),
     )
-    options.add("min-frames", 25, "leave out utterances with fewer frames")
+    options.add("min-frames", 0, "leave out utterances with fewer frames; 0: 25, or more where the network takes more")
     options.add("max-frames", 10000, "longest piece that is embedded at once")
     options.add("batch-frames", 0, "most frames that are computed together; 0: 4,000 on a CPU, 100,000 on a GPU")
     options.add("num-threads", 1, "processor cores of this job; an i-vector system takes one")
@@ -43,7 +44,7 @@ def extract_embeddings(argv: list[str]) -> int:
         choices=("auto", "cpu", "cuda"),
     )
     opts, (model, rspecifier, wspecifier) = options.parse(argv)
-    if not 0 < opts.min_frames <= opts.max_frames:
+    if opts.min_frames < 0 or opts.max_frames < max(opts.min_frames, 1):
         raise VouchError(f"--min-frames={opts.min_frames} to --max-frames={opts.max_frames} is not a range of lengths")
     if opts.num_threads < 1 or opts.batch_frames < 0:
         raise VouchError(
@@ -59,6 +60,7 @@ def extract_embeddings(argv: list[str]) -> int:
 
 def _extract(opts: SimpleNamespace, model: Path, rspecifier: str, wspecifier: str) -> int:
     import torch
+    from torch.backends import cudnn
 
     from vouch.cli.model_dir import find_device
     from vouch.io.tables import TableWriter
@@ -67,14 +69,17 @@ def _extract(opts: SimpleNamespace, model: Path, rspecifier: str, wspecifier: st
     device = find_device(opts.device)
     objective, feature_dim = _open_model(model, device)
     least = objective.network.backbone.context + 1
-    if opts.min_frames < least:
-        raise VouchError(f"--min-frames={opts.min_frames} is too few for this network, which wants {least} or more")
-    utterances = _Utterances(rspecifier, opts.min_frames, feature_dim, model / "final.pt")
+    min_frames = opts.min_frames or max(_MIN_FRAMES, least)
+    if min_frames < least:
+        raise VouchError(f"--min-frames={min_frames} is too few for this network, which wants {least} or more")
+    if opts.max_frames < 2 * least:
+        raise VouchError(f"--max-frames={opts.max_frames} makes pieces too short for this network; give {2 * least}")
+    utterances = _Utterances(rspecifier, min_frames, feature_dim, model / "final.pt")
     torch.set_num_threads(1)  # threads compute batches of their own
     done, started = 0, time.monotonic()
     reported = started
     with (
-        torch.backends.cudnn.flags(allow_tf32=False),  # products in 10 bits would make the batch matter
+        cudnn.flags(enabled=True, deterministic=True, allow_tf32=False),  # so that the batch does not matter
         TableWriter(wspecifier, "vector") as writer,
     ):
         for utterance, embedding in embed_utterances(
@@ -99,7 +104,7 @@ def _open_model(model: Path, device: torch.device) -> tuple[Objective, int]:
     from vouch.system import build_objective
 
     path = model / "final.pt"
-    saved = checkpoints.load(path)
+    saved = checkpoints.load(path, "networks", "config", "feature_dim", "speakers")
     checkpoints.check_speakers(model / "speakers.txt", saved["speakers"], str(path))
     objective = build_objective(saved["config"], saved["feature_dim"], len(saved["speakers"]))
     checkpoints.load_networks(objective, saved["networks"], path)
@@ -129,5 +134,7 @@ class _Utterances:
                     f"{utterance} has {features.shape[1]} dims a frame, {self.model} was trained on {self.feature_dim};"
                     f" give features made with the configuration of the training"
                 )
+            if not np.isfinite(features).all():
+                raise VouchError(f"{utterance} has features that are not finite numbers; make its features again")
             self.frames += len(features)
             yield utterance, features.astype(np.float32, copy=False)

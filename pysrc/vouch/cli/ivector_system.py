@@ -185,7 +185,7 @@ def extract_ivectors(opts: SimpleNamespace, model: Path, rspecifier: str, wspeci
     most = batched_ivector.batch_utterances(extractor.projections.shape, device)
     done = 0
     with TableWriter(wspecifier, "vector") as writer:
-        for keys, features, lengths in _batches(rspecifier, opts.min_frames, extractor.dim, model):
+        for keys, features, lengths in _batches(rspecifier, opts.min_frames or 25, extractor.dim, model):
             found = posteriors.of(features)
             means = [
                 inference.means(*batched_ivector.utterance_statistics(*part, extractor.num_gauss, device)).cpu().numpy()

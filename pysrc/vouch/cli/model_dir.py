@@ -51,7 +51,7 @@ def forget_training(folder: Path) -> None:
 
 
 def check_same_training(folder: Path, config: dict, speakers: list[str], features: str, data: str) -> None:
-    """A model directory goes on only with the configuration, the speakers and the features that it was begun with.
+    """A model directory goes on only with the configuration, the speakers and the data that it was begun with.
 
     Raises VouchError naming what differs.
     """
@@ -62,9 +62,9 @@ def check_same_training(folder: Path, config: dict, speakers: list[str], feature
     checkpoints.check_speakers(folder / "speakers.txt", speakers, data)
     check_configuration(folder, config)
     for file in (folder / "final.pt", folder / "checkpoints" / "last.pt"):
-        if file.exists() and checkpoints.load(file)["features"] != features:
+        if file.exists() and checkpoints.load(file, "features")["features"] != features:
             raise VouchError(
-                f"{file} was trained on other features than {data} has now; "
+                f"{file} was trained on other features, or with other speakers of its utterances, than {data} has now; "
                 f"--force=true trains again (run.sh --stage 5 --force true), or choose another model directory"
             )
 
@@ -85,9 +85,13 @@ def check_configuration(folder: Path, config: dict) -> None:
         )
 
 
+# Keys that do not change what a training arrives at; the backend is trained after it, and anew each time.
+_FREE = {"": {"backend"}, "training.": {"workers", "checkpoint_minutes", "skip_limit"}}
+
+
 def _differences(there: dict, here: dict, where: str) -> Iterator[str]:
-    """What differs and concerns the training: the backend is trained after it, and anew each time."""
-    for key in sorted({*there, *here} - ({"backend"} if not where else set())):
+    """What differs and concerns the training."""
+    for key in sorted({*there, *here} - _FREE.get(where, set())):
         a, b = there.get(key), here.get(key)
         if isinstance(a, dict) and isinstance(b, dict):
             yield from _differences(a, b, f"{where}{key}.")

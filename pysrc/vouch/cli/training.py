@@ -95,7 +95,10 @@ def train(argv: list[str]) -> int:
     if opts.num_threads > 0:
         torch.set_num_threads(opts.num_threads)
     folder = Path(model)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise VouchError(f"cannot make {folder}: {error.strerror}; choose another model directory") from None
     torch.set_flush_denormal(True)  # moments of parameters that no longer move shrink to where a processor is slow
     try:
         waiting = partial(warn, f"another process is training in {folder}; waiting for it")
@@ -143,7 +146,7 @@ def _train(
     if force and processes.first:
         forget_training(folder)
     processes.wait()
-    features = archive.fingerprint(content.num_frames)
+    features = content.fingerprint()
     check_same_training(folder, config, speakers, features, data)
     if (folder / "final.pt").exists():
         say(f"{folder}/final.pt is there already; --force=true trains again")
@@ -233,7 +236,8 @@ def _dry_run(config: dict, content: TrainingData, processes: Processes) -> int:
     parameters, products = complexity(objective.network, feature_dim, config["training"]["max_frames"])
     trainer = _trainer(objective, config, content, Path(), {}, torch.device("cpu"), processes)
     run, batches = trainer.options, trainer.sampler.batches_per_epoch
-    chunks = -(-run.batch_size // (processes.world * run.accumulate))
+    together = len(trainer.sampler.batch(0, batches - 1).utterances)  # the last batch is the largest
+    chunks = -(-together // (processes.world * run.accumulate))
     memory = training_memory(objective, feature_dim, run, chunks)
     held_out = len(trainer.held_out.indices) if trainer.held_out else 0
     total = sum(p.numel() for p in objective.parameters())
@@ -243,7 +247,7 @@ def _dry_run(config: dict, content: TrainingData, processes: Processes) -> int:
         "frames": f"{content.num_frames.sum()} of {feature_dim} dims",
         "parameters": f"{parameters} of the embedding network, {total} with the heads of the training",
         "multiply-adds": f"{products * 100 / run.max_frames:.4g} per second of speech (100 frames)",
-        "batches": f"{batches} an epoch of {run.batch_size} chunks, {run.epochs * batches} in {run.epochs} epochs",
+        "batches": f"{batches} an epoch of {together} chunks, {run.epochs * batches} in {run.epochs} epochs",
         "memory": f"{memory.parameters / 2**20:.0f} MiB of parameters, gradients and optimizer, and "
         f"{memory.activations / 2**20:.0f} MiB kept for the backward pass of {chunks} chunks of {run.max_frames} "
         f"frames; PyTorch itself comes to it",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +23,13 @@ class TrainingData(NamedTuple):
     num_frames: np.ndarray
     speakers: list[str]
     groups: np.ndarray
+
+    def fingerprint(self) -> str:
+        """A hash of the features, of the speaker and of the recording of every utterance."""
+        digest = hashlib.sha256(self.source.fingerprint(self.num_frames).encode())
+        for numbers in (self.labels, self.groups):
+            digest.update(np.ascontiguousarray(numbers, np.int64))
+        return digest.hexdigest()
 
 
 def read_training_data(data: str | Path) -> TrainingData:

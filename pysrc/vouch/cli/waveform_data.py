@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vouch.cli.extraction import feature_options, shared_options
+from vouch.cli.log import warn
 from vouch.cli.options import ToolOptions
 from vouch.cli.training_data import TrainingData
 from vouch.cli.wave_commands import in_process_commands
@@ -19,7 +20,7 @@ from vouch.io.durations import has_utt2dur, write_utt2dur
 from vouch.io.tables import read_script
 from vouch.io.vector_archive import VectorArchive
 from vouch.io.wave_stretch import read_stretch
-from vouch.io.wave_tables import list_recordings
+from vouch.io.wave_tables import list_recordings, wave_length
 from vouch.signal.features import Fbank, FbankOptions, FeatureExtractor, Mfcc, MfccOptions
 from vouch.signal.resample import resample_rational
 from vouch.training.augmentation import Augmenter
@@ -28,7 +29,7 @@ from vouch.training.waveforms import Cmn, WaveformSource
 if TYPE_CHECKING:
     from vouch.training.source_options import WaveformOptions
 
-_NOISES_KEPT = 256  # recordings of noise, music and rooms that a process keeps
+_ROOMS_KEPT = 256  # impulse responses that a process keeps
 
 
 def open_waveforms(data: str | Path, features: str, options: WaveformOptions, seed: int) -> TrainingData:
@@ -164,10 +165,22 @@ def _augmenter(
         if place
     }
 
-    @lru_cache(_NOISES_KEPT)
-    def load(name: str) -> np.ndarray:
+    @lru_cache(_ROOMS_KEPT)
+    def room(name: str) -> np.ndarray:
         samples, own_rate = read_stretch(name, 0, 1 << 40)
         return resample_rational(samples, rate, own_rate)
+
+    @lru_cache(None)
+    def length(name: str) -> tuple[int, int]:
+        return wave_length(name, warn)
+
+    def noise(name: str, rng: np.random.Generator, count: int) -> np.ndarray:
+        total, own_rate = length(name)
+        wanted = -(-count * own_rate // rate)
+        samples, _ = read_stretch(name, int(rng.integers(0, max(total - wanted, 0) + 1)), wanted)
+        if len(samples) < wanted:  # it will be repeated
+            samples = np.roll(samples, -int(rng.integers(len(samples))))
+        return resample_rational(samples, rate, own_rate)[:count]
 
     def talker(rng: np.random.Generator, recording: int, count: int) -> np.ndarray:
         other = recording
@@ -175,4 +188,4 @@ def _augmenter(
             other = int(rng.integers(len(labels)))
         return source.stretch_of(other, rng, count)
 
-    return Augmenter(rate, options.share, recordings, load, talker if options.babble else None)
+    return Augmenter(rate, options.share, recordings, noise, room, talker if options.babble else None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import math
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,10 +36,15 @@ def remove_unfinished(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def load(path: Path) -> dict[str, Any]:
-    """Read what `save` wrote, on the CPU. Raises VouchError when it is missing, cut off or something else."""
+def load(path: Path, *keys: str) -> dict[str, Any]:
+    """Read what `save` wrote, on the CPU. Raises VouchError when it is missing, cut off or something else, and when
+    it has not these keys."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        lacking = sorted({*keys} - {*saved.keys()})
+        if lacking:
+            raise KeyError(f"it lacks {', '.join(lacking)}")
+        return saved
     except FileNotFoundError:
         raise VouchError(f"there is no {path}; train the system first (run.sh --stage 5)") from None
     except Exception as error:  # of any type, as the reader meets arbitrary bytes
@@ -98,18 +104,28 @@ def one_at_a_time(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
         yield
 
 
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nan(part) for name, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 class TrainingLog:
     """train.jsonl: one JSON object a line. Opened at a step, it drops the lines of later steps: they come again."""
 
     def __init__(self, path: Path, step: int) -> None:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-        path.write_text("".join(kept), encoding="utf-8")
+        try:
+            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        except (ValueError, KeyError, TypeError):
+            raise VouchError(f"{path} has a line that is not one of a training's log; remove the file") from None
+        with open_output(str(path)) as file:
+            file.write("".join(kept).encode())
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (closed by close)
 
     def write(self, figures: dict[str, Any]) -> None:
-        """Append a line; `step` must be among the figures."""
-        self._file.write(json.dumps(figures) + "\n")
+        """Append a line; `step` must be among the figures. What is no number becomes null."""
+        self._file.write(json.dumps(_without_nan(figures), allow_nan=False) + "\n")
         self._file.flush()
 
     def close(self) -> None:

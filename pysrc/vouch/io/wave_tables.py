@@ -100,7 +100,7 @@ def read_wave_lengths(rspecifier: str, warn: Callable[[str], None]) -> Iterator[
         return
     for key, name in read_script(specifier.rxfilename):
         try:
-            length = _length_of(name.strip(), warn)
+            length = wave_length(name.strip(), warn)
         except VouchError as error:
             if not specifier.permissive:
                 raise VouchError(f"utterance '{key}': {error}") from None
@@ -109,7 +109,8 @@ def read_wave_lengths(rspecifier: str, warn: Callable[[str], None]) -> Iterator[
         yield key, length
 
 
-def _length_of(name: str, warn: Callable[[str], None]) -> tuple[int, int]:
+def wave_length(name: str, warn: Callable[[str], None]) -> tuple[int, int]:
+    """(samples, rate in Hz) of a recording, as read_wave_lengths has them."""
     length = None
     try:
         with open_input(name) as stream:

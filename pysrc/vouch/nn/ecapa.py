@@ -43,7 +43,7 @@ class _Res2(nn.Module):
 
 
 class _SqueezeExcitation(nn.Module):
-    """Each channel times a gate made of the mean of all channels over time. Desplanques et al. 2020, eq. 3 to 5."""
+    """Each channel times a gate made of the mean of all channels over time. Desplanques et al. 2020, section 3.2."""
 
     def __init__(self, channels: int, bottleneck: int) -> None:
         super().__init__()

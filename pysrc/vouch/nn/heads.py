@@ -55,6 +55,7 @@ class ASoftmax(nn.Module):
         super().__init__()
         if margin < 1 or not 0 <= lambda_min <= lambda_max or (margin_ramp > 0 and lambda_min == 0):
             raise ValueError("margin wants 1 or more, lambda_min 0 (without a ramp) or more, up to lambda_max")
+        _check_ramp(margin_ramp)
         self.margin, self.margin_ramp = margin, margin_ramp
         self.lambda_max, self.lambda_min = lambda_max, lambda_min
         self.weight = _directions(num_speakers, 1, in_dim)
@@ -94,6 +95,8 @@ class AMSoftmax(nn.Module):
         margin_ramp: float = 0.0,
     ) -> None:
         super().__init__()
+        _check_margin(scale, margin, 2.0)
+        _check_ramp(margin_ramp)
         self.scale, self.margin, self.margin_ramp = scale, margin, margin_ramp
         self.weight = nn.Parameter(torch.empty(num_speakers, in_dim))
         nn.init.xavier_normal_(self.weight)
@@ -127,8 +130,10 @@ class AAMSoftmax(nn.Module):
         sub_centres: int = 1,
     ) -> None:
         super().__init__()
-        if not (sub_centres >= 1 and 0 <= margin < math.pi / 2):
-            raise ValueError("sub_centres wants 1 or more, margin 0 to below pi / 2")
+        if sub_centres < 1:
+            raise ValueError("sub_centres wants 1 or more")
+        _check_margin(scale, margin, math.pi / 2)
+        _check_ramp(margin_ramp)
         self.scale, self.margin, self.margin_ramp = scale, margin, margin_ramp
         self.weight = _directions(num_speakers, sub_centres, in_dim)
 
@@ -145,6 +150,16 @@ class AAMSoftmax(nn.Module):
 
 
 _EDGE = 1e-7  # keeps the gradients of acos and of the sine finite where a cosine is one
+
+
+def _check_margin(scale: float, margin: float, limit: float) -> None:
+    if not (scale > 0 and 0 <= margin < limit):
+        raise ValueError(f"scale wants to be above 0, margin 0 to below {limit:.3g}")
+
+
+def _check_ramp(ramp: float) -> None:
+    if not 0 <= ramp <= 1:
+        raise ValueError(f"margin_ramp {ramp} is not within 0 to 1")
 
 
 def _ramped(margin: float, ramp: float, progress: float) -> float:

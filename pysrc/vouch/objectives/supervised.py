@@ -24,17 +24,20 @@ class Supervised(Objective):
         self._optimizer = optimizer.build(network, head)
 
     def update(self, batch: Batch, updater: Updater) -> dict[str, Tensor]:
-        hidden = self.network(batch.features).to(batch.features.dtype)
-        with torch.autocast(hidden.device.type, enabled=False):  # logits and the loss are not for 16 bits
-            loss, logits = self.head(hidden, batch.labels, batch.progress)
+        loss, logits = self._classify(self.network(batch.features), batch.labels, batch.progress)
         updater.step("main", loss)
         return {"loss": loss.detach(), "accuracy": (logits.argmax(1) == batch.labels).float().mean()}
 
     def evaluate(self, features: Tensor, lengths: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         embedding = self.network.embed(features, lengths)
-        _, logits = self.head(self.network.segment(embedding), labels, 1.0)
+        _, logits = self._classify(self.network.segment(embedding), labels, 1.0)
         loss = functional.cross_entropy(logits, labels, reduction="none")
         return embedding, {"loss": loss, "accuracy": (logits.argmax(1) == labels).float()}
+
+    def _classify(self, hidden: Tensor, labels: Tensor, progress: float) -> tuple[Tensor, Tensor]:
+        """Loss and logits, which are not for 16 bits."""
+        with torch.autocast(hidden.device.type, enabled=False):
+            return self.head(hidden.float(), labels, progress)
 
     def embed(self, features: Tensor, lengths: Tensor) -> Tensor:
         return self.network.embed(features, lengths)

@@ -26,6 +26,9 @@ class Updater:
     The check of the gradient waits for the device once for each optimizer. A step whose loss or gradient is not
     finite leaves the parameters as they are, in all processes alike.
 
+    `step` may be called under autocast: the backward pass of every operation has the type of its forward pass, the
+    rest (sums, the optimizer, constraints) is done in 32 bits, and parameters that have moved are cast anew.
+
     Arguments: optimizers (by name); batch_size (chunks of a whole batch); scaler (of losses, for float16); reduce
     (sums a tensor over all processes in place; None: there is one process).
     """
@@ -47,7 +50,7 @@ class Updater:
         self._stepped: set[str] = set()
         self._part, self._share, self._last, self._moved = -1, 1.0, True, False
         self.skipped: list[str] = []  # optimizers whose step of this batch was left out
-        self.overflowed = False  # ... because the scaled loss was too large for 16 bits, which the scaler mends
+        self.overflowed = False  # ... because the scaled loss was too large for 16 bits, which a lower scale mends
 
     def begin(self, chunks: int, last: bool = True) -> None:
         """A part of `chunks` chunks comes; with `last` the optimizers move."""
@@ -65,7 +68,11 @@ class Updater:
         if name in self._stepped:
             raise ValueError(f"optimizer '{name}' steps twice in one update")
         self._stepped.add(name)
-        parameters = self._parameters[name]
+        with torch.autocast(loss.device.type, enabled=False):
+            self._step(name, loss, self._parameters[name])
+        torch.clear_autocast_cache()
+
+    def _step(self, name: str, loss: Tensor, parameters: list[Tensor]) -> None:
         self._scaler.scale(loss * self._share).backward(inputs=parameters)
         share = torch.full((), self._share, device=loss.device)
         sums = torch.stack([loss.detach().float() * share, share])
@@ -89,7 +96,7 @@ class Updater:
         self._moved = True
         if not math.isfinite(loss + norm):
             self.skipped.append(name)
-            self.overflowed |= self._scaler.is_enabled() and math.isfinite(loss)
+            self.overflowed |= self._scaler.is_enabled() and math.isfinite(loss) and self._scaler.get_scale() >= 1
             return
         clip_norm = optimizer.param_groups[0]["clip_norm"]
         factor = min(1.0, clip_norm / (norm / share + 1e-6)) if clip_norm > 0 else 1.0

@@ -20,8 +20,9 @@ class Augmenter:
     shorter; babble is 3 to 7 other talkers. The ratios are to the power of the stretch. Source: Kaldi's egs/sre16/v2
     for kinds and ratios; one noise instead of several one after the other is ours, for stretches are short.
 
-    Arguments: rate (Hz), share, recordings (of "noise", "music", "rirs": names), load (a name -> samples (n,) at the
-    rate), talker (random numbers, samples -> so many samples of somebody else; None: no babble).
+    Arguments: rate (Hz), share, recordings (of "noise", "music", "rirs": names), noise (a name, random numbers, count
+    -> at most so many samples at the rate from a random place on), room (a name -> samples (n,) at the rate), talker
+    (random numbers, a recording, count -> at most so many samples of somebody else; None: no babble).
     """
 
     def __init__(
@@ -29,11 +30,12 @@ class Augmenter:
         rate: int,
         share: float,
         recordings: dict[str, list[str]],
-        load: Callable[[str], np.ndarray],
+        noise: Callable[[str, np.random.Generator, int], np.ndarray],
+        room: Callable[[str], np.ndarray],
         talker: Callable[[np.random.Generator, int, int], np.ndarray] | None = None,
     ) -> None:
         self._rate, self._share, self._recordings = rate, share, recordings
-        self._load, self._talker = load, talker
+        self._noise, self._room, self._talker = noise, room, talker
         self.kinds = [kind for kind in ("noise", "music", "rirs") if recordings.get(kind)]
         if talker is not None:
             self.kinds.append("babble")
@@ -44,13 +46,12 @@ class Augmenter:
             return samples
         kind = self.kinds[rng.integers(len(self.kinds))]
         if kind == "rirs":
-            return reverberate(samples, self._rate, self._chosen(kind, rng))
+            return reverberate(samples, self._rate, self._room(self._chosen(kind, rng)))
         snrs = SNRS[kind]
         if kind == "babble":
             noises = [self._talker(rng, utterance, len(samples)) for _ in range(rng.choice(TALKERS))]
         else:
-            noise = self._chosen(kind, rng)
-            noises = [np.roll(noise, -rng.integers(len(noise)))]
+            noises = [self._noise(self._chosen(kind, rng), rng, len(samples))]
         return reverberate(
             samples,
             self._rate,
@@ -58,6 +59,6 @@ class Augmenter:
             normalize_output=False,
         )
 
-    def _chosen(self, kind: str, rng: np.random.Generator) -> np.ndarray:
+    def _chosen(self, kind: str, rng: np.random.Generator) -> str:
         names = self._recordings[kind]
-        return self._load(names[rng.integers(len(names))])
+        return names[rng.integers(len(names))]

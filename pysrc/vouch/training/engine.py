@@ -107,7 +107,8 @@ class Trainer:
                 checkpoints.remove_unfinished(folder)
         if not self.last_checkpoint.exists():
             return False
-        saved = checkpoints.load(self.last_checkpoint)
+        keys = ("networks", "optimizers", "scaler", "average", "skips", "kept", "step")
+        saved = checkpoints.load(self.last_checkpoint, *keys)
         checkpoints.load_networks(self.objective, saved["networks"], self.last_checkpoint)
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(saved["optimizers"][name])
@@ -167,6 +168,7 @@ class Trainer:
             self.processes.rank,
             self.processes.world,
             self.target,
+            pinned=self.device.type == "cuda",
         )
         while True:
             asked = time.monotonic()

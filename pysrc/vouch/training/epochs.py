@@ -36,7 +36,9 @@ class KeptEpochs:
         whether it is the best one so far. Where `content` is empty, another process writes."""
         value = self._value(epoch, figures)
         self.kept.append({"epoch": epoch, "value": value, "held_out": figures})
-        self.kept.sort(key=lambda entry: (entry["value"], -entry["epoch"]))
+        self.kept.sort(
+            key=lambda entry: (entry["value"], entry["epoch"])
+        )  # of equals the first: the later are no better
         self.kept = self.kept[: self.keep]
         if content and any(entry["epoch"] == epoch for entry in self.kept):
             checkpoints.save(self._path(epoch), {**content, "epoch": epoch, "held_out": figures})
@@ -59,7 +61,7 @@ class KeptEpochs:
         used = [entry["epoch"] for entry in self.kept[: self._averaged]]
         if not used:
             return last, []
-        return mean_state(checkpoints.load(self._path(epoch))["networks"] for epoch in used), sorted(used)
+        return mean_state(checkpoints.load(self._path(epoch), "networks")["networks"] for epoch in used), sorted(used)
 
     def tidy(self) -> None:
         """Remove the files of epochs that are not kept."""

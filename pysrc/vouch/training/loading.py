@@ -42,12 +42,13 @@ def epoch_batches(
     rank: int = 0,
     world: int = 1,
     target: ChunkSource | None = None,
+    pinned: bool = False,
 ) -> Iterator[Batch]:
     """The batches of an epoch from position `first` on, read ahead by `workers` processes (0: read here).
 
     Of every batch only the share of process `rank` of `world` is read. With a PairedSampler, `target` is what its
-    second side reads from. The batches are as the source gave them; `prepare` makes them ready. Raises VouchError as
-    the source does, and where a process would have no chunk.
+    second side reads from; pinned: in memory that a GPU can fetch from. The batches are as the source gave them;
+    `prepare` makes them ready. Raises VouchError as the source does, and where a process would have no chunk.
     """
     places = [(epoch, position) for position in range(first, sampler.batches_per_epoch)]
     loader = DataLoader(
@@ -56,7 +57,7 @@ def epoch_batches(
         sampler=places,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=pinned,
     )
     total = epochs * sampler.batches_per_epoch
     for position, read in enumerate(loader, first):

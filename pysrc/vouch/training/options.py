@@ -77,7 +77,9 @@ class TrainingOptions:
             raise ValueError("epochs and workers want 0 or more, batch_size 2 or more")
         if not 1 <= self.accumulate <= self.batch_size // 2 or self.skip_limit < 1:
             raise ValueError("accumulate wants 1 to half the batch_size, skip_limit 1 or more")
-        if self.checkpoint_minutes < 0:
-            raise ValueError("checkpoint_minutes wants 0 or more")
+        if self.checkpoint_minutes < 0 or not 0 <= self.seed < 2**31:
+            raise ValueError("checkpoint_minutes wants 0 or more, seed 0 to below 2^31")
+        if self.held_out.share and self.held_out.max_frames < self.min_frames:
+            raise ValueError(f"held_out.max_frames wants min_frames {self.min_frames} or more")
         if self.precision not in DTYPES:
             raise ValueError(f"precision '{self.precision}', want {', '.join(DTYPES)}")

@@ -35,3 +35,5 @@ class WaveformOptions:
         for speed in self.speeds:
             if not isinstance(speed, (int, float)) or not 0.1 <= speed <= 10 or speed == 1:
                 raise ValueError(f"speeds: {speed} is not a number from 0.1 to 10 other than 1")
+        if len({f"{speed:g}" for speed in self.speeds}) < len(self.speeds):
+            raise ValueError("speeds: one is there twice")

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from vouch.errors import VouchError
 from vouch.metrics.eer import equal_error_rate
@@ -24,13 +26,16 @@ def hold_out(labels: np.ndarray, groups: np.ndarray, options: HeldOutOptions, se
     """Which utterances are held out: bool (utterances,).
 
     labels (utterances,) are the numbers of the speakers; groups (utterances,) those of the recordings: copies of one
-    recording (reverberated, noisy) are held out together, or training would have heard them. Every speaker gives its
+    recording (reverberated, noisy, at another speed) are held out together, or training would have heard them. So
+    speakers who share recordings, as a speaker and its speed copies, give the same ones. Every speaker gives its
     share of recordings, drawn at random, two at least, for one makes no target pair, and keeps one at least; where the
     share is less than two, some speakers give two and the others none, so that the whole comes to the share.
     Raises VouchError when this leaves no target or no nontarget pairs.
     """
-    size = int(groups.max()) + 1
-    recordings = np.unique(labels * size + groups)
+    size, speakers = int(groups.max()) + 1, int(labels.max()) + 1
+    links = coo_array((np.ones(len(labels), bool), (labels, speakers + groups)), shape=(speakers + size,) * 2)
+    families = connected_components(links, directed=False)[1].astype(np.int64)[labels]
+    recordings = np.unique(families * size + groups)
     _, first, counts = np.unique(recordings // size, return_index=True, return_counts=True)
     generator = np.random.default_rng((seed, _SPLIT))
     wanted = counts * options.share * min(1.0, options.most / max(1.0, len(labels) * options.share))
@@ -45,7 +50,7 @@ def hold_out(labels: np.ndarray, groups: np.ndarray, options: HeldOutOptions, se
             f"two recordings each; raise it, or set it to 0"
         )
     chosen = [s + generator.permutation(c)[:g] for s, c, g in zip(first, counts, give, strict=True) if g]
-    return np.isin(labels * size + groups, recordings[np.concatenate(chosen)])
+    return np.isin(groups, recordings[np.concatenate(chosen)] % size)
 
 
 class KeptIn:

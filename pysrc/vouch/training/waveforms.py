@@ -24,6 +24,7 @@ from vouch.signal.resample import change_speed
 from vouch.signal.vad import compute_vad
 from vouch.training.augmentation import Augmenter
 
+_SPAN = 4  # frames of a recording that the frames of a chunk may come from, in chunks: bounds what is read
 _SPEED_MARGIN = 100  # samples on each side that the filter of change_speed needs
 
 # (number of the recording, first sample, samples) -> at most so many samples in ±32768 of its first channel
@@ -64,7 +65,8 @@ class WaveformSource:
 
     A chunk is `length` voiced frames one after the other, as it is in features without silence: from the first voiced
     frame at or after the start on, or the last ones where too few follow; an utterance with fewer repeats them. What
-    is voiced say the decisions of the whole recording (vad); without them the energy VAD judges the `length` frames
+    is voiced say the decisions of the whole recording (vad); where a long silence would spread a chunk over more than
+    _SPAN times its length, it ends there and begins earlier. Without decisions the energy VAD judges the `length` frames
     from the start on, and those voiced are repeated to fill the chunk (all are taken where none is). The mean over
     the sliding window is that of the augmented stretch, which is read as wide as its windows need. Dither is noise
     added to the samples, not frame by frame. Random choices come from (seed, epoch and position of the batch,
@@ -104,10 +106,13 @@ class WaveformSource:
         return int(self.num_frames[index]), self._extractor.dim
 
     def fingerprint(self, num_frames: np.ndarray) -> str:
-        """A hash of all keys and lengths and of the options of the features."""
+        """A hash of all keys and lengths, of the options of the features, and of the VAD (of some recordings)."""
         digest = hashlib.sha256("\n".join(self.keys).encode())
         digest.update(np.ascontiguousarray(num_frames, np.int64))
-        digest.update(repr((self._extractor.options, self._cmn)).encode())
+        digest.update(repr((self._extractor.options, self._cmn, sorted(self._vad_options.items()))).encode())
+        if self._vad is not None:
+            for recording in np.linspace(0, len(self._recordings) - 1, min(100, len(self._recordings))).astype(int):
+                digest.update(np.ascontiguousarray(self._vad(int(recording)), np.float32))
         return digest.hexdigest()
 
     def read_chunks(
@@ -172,7 +177,11 @@ class WaveformSource:
         if not len(voiced):
             raise VouchError("its VAD has no voiced frame; leave it out of the training data")
         place = min(int(np.searchsorted(voiced, start)), max(len(voiced) - length, 0))
-        return voiced[place : place + length]
+        chosen = voiced[place : place + length]
+        near = chosen[chosen < chosen[0] + _SPAN * length]
+        if len(near) < len(chosen):  # a long silence is in between: what lies before it
+            near = voiced[(voiced <= near[-1]) & (voiced > near[-1] - _SPAN * length)][-length:]
+        return near
 
     def _voiced(self, samples: np.ndarray, frames: np.ndarray) -> np.ndarray:
         """Which of these frames of the stretch the energy VAD calls voiced; all where none is."""
