@@ -66,9 +66,9 @@ class WaveformSource:
     A chunk is `length` voiced frames one after the other, as it is in features without silence: from the first voiced
     frame at or after the start on, or the last ones where too few follow; an utterance with fewer repeats them. What
     is voiced say the decisions of the whole recording (vad); where a long silence would spread a chunk over more than
-    _SPAN times its length, it ends there and begins earlier. Without decisions the energy VAD judges the `length` frames
-    from the start on, and those voiced are repeated to fill the chunk (all are taken where none is). The mean over
-    the sliding window is that of the augmented stretch, which is read as wide as its windows need. Dither is noise
+    _SPAN times its length, it ends there and begins earlier. Without decisions the energy VAD judges the `length`
+    frames from the start on, and those voiced are repeated to fill the chunk (all are taken where none is). The mean
+    over the sliding window is that of the augmented stretch, which is read as wide as its windows need. Dither is noise
     added to the samples, not frame by frame. Random choices come from (seed, epoch and position of the batch,
     utterance, start, length); without a place nothing is added but the dither.
 
