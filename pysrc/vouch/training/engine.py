@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,17 +66,17 @@ class Trainer:
         self.held_out, self.target = held_out, target
         self._check_batch_size()
         self.precision = usable(options.precision, device)
-        self.scaler = loss_scaler(self.precision, device)
         self.optimizers = objective.optimizers()
         reduce = self.processes.sum if self.processes.world > 1 else None
-        self.updater = Updater(self.optimizers, options.batch_size, self.scaler, reduce)
+        scaler = partial(loss_scaler, self.precision, device)
+        self.updater = Updater(self.optimizers, options.batch_size, scaler, reduce)
         self.kept = KeptEpochs(folder / "checkpoints", options)
         self.skips = Skips(objective, options.skip_limit)
         averaging = options.averaging
         self.average = RunningAverage(objective, averaging.decay) if isinstance(averaging, ExponentialAverage) else None
         if options.compile:
-            for network in objective.children():
-                network.compile(dynamic=True)  # in place: names in checkpoints stay as they are
+            for part in objective.compiled():
+                part.compile(dynamic=True)  # in place: names in checkpoints stay as they are
         self.step = 0
         self.finished = options.epochs == 0
         self._peaks = {name: [group["lr"] for group in o.param_groups] for name, o in self.optimizers.items()}
@@ -112,7 +113,7 @@ class Trainer:
         checkpoints.load_networks(self.objective, saved["networks"], self.last_checkpoint)
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(saved["optimizers"][name])
-        self.scaler.load_state_dict(saved["scaler"])
+        self.updater.load_state_dict(saved["scaler"])
         if self.average is not None:
             self.average.load_state_dict(saved["average"])
         self.skips.load_state_dict(saved["skips"])
@@ -239,8 +240,9 @@ class Trainer:
             "data_share": round(self._data_seconds / seconds, 4),
             "utterances_per_second": round(chunks / seconds, 1),
         }
-        if self.scaler.is_enabled():
-            values["loss_scale"] = self.scaler.get_scale()
+        loss_scale = self.updater.loss_scale()
+        if loss_scale is not None:
+            values["loss_scale"] = loss_scale
         logs.figures(self.step, epoch, self.options.epochs, values)
         self._sums, self._chunks, self._data_seconds, self._logged_at = {}, 0, 0.0, now
 
@@ -282,7 +284,7 @@ class Trainer:
         content = {
             "networks": self.objective.state_dict(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
-            "scaler": self.scaler.state_dict(),
+            "scaler": self.updater.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
             "skips": self.skips.state_dict(),
             "kept": self.kept.kept,

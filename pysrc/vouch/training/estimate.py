@@ -26,7 +26,7 @@ class Memory(NamedTuple):
 class _NoUpdates:
     """In place of the Updater: the losses go nowhere."""
 
-    def step(self, name: str, loss: Tensor) -> None:
+    def step(self, name: str, loss: Tensor, *optimizers: str) -> None:
         pass
 
 
