@@ -35,7 +35,10 @@ from vouch.nn.pooling import (
 from vouch.nn.resnet import ResNet34
 from vouch.nn.resnet1d import ResNet1d
 from vouch.nn.tdnn import ETDNN, TDNN
+from vouch.objectives.adversarial import DiscriminatorOptions
 from vouch.objectives.base import Objective, Optimizer
+from vouch.objectives.danse import Danse
+from vouch.objectives.gan import Gan
 from vouch.objectives.supervised import Supervised
 from vouch.training.averaging import CheckpointAverage, ExponentialAverage, Plain
 from vouch.training.ivector_options import ExtractorOptions, UbmOptions
@@ -69,7 +72,7 @@ COMPONENTS: dict[str, dict[str, Callable[..., Any]]] = {
         "am_softmax": AMSoftmax,
         "aam_softmax": AAMSoftmax,
     },
-    "objective": {"supervised": Supervised},
+    "objective": {"supervised": Supervised, "danse": Danse, "gan": Gan},
     "sampler": SAMPLERS,
     "schedule": {"cosine": Cosine, "linear": Linear, "exponential": Exponential, "step": Step, "constant": Constant},
     "averaging": {"none": Plain, "exponential": ExponentialAverage, "checkpoints": CheckpointAverage},
@@ -82,7 +85,7 @@ _FILLED = {
     "backbone": {"feature_dim"},
     "pooling": {"channels"},
     "head": {"in_dim", "num_speakers"},
-    "objective": {"network"},
+    "objective": {"network", "num_speakers"},
     "sampler": {"num_frames", "labels", "batch_size", "min_frames", "max_frames", "seed"},
     "schedule": set(),
     "averaging": set(),
@@ -182,12 +185,14 @@ def _resolve_network(top: dict[str, Any], path: str) -> dict[str, Any]:
         network[part] = _component(part, network[part], path, f"network.{part}.")
     objective = _component("objective", top["objective"], path, "objective.")
     objective["head"] = _component("head", objective["head"], path, "objective.head.")
-    objective["optimizer"] = _check(objective["optimizer"], Optimizer, path, "objective.optimizer.")
+    for key, kind in _entries_of(objective["type"]).items():
+        objective[key] = _check(objective[key], kind, path, f"objective.{key}.")
+        if kind is Optimizer:
+            _construct(Optimizer, objective[key], path, f"objective.{key}")
     top.update(network=network, objective=objective)
     top["training"] = _resolve_training(top["training"], path)
     top["backend"] = _check(top["backend"], BackendOptions, path, "backend.")
     _construct(BackendOptions, top["backend"], path, "backend")
-    _construct(Optimizer, objective["optimizer"], path, "objective.optimizer")
     try:
         with warnings.catch_warnings(action="ignore"):  # of torch about layers without outputs
             trial = build_objective(top, feature_dim=20, num_speakers=2)
@@ -233,8 +238,16 @@ def build_objective(
     parts = dict(config["objective"])
     network = build_network(config, feature_dim).to(device)
     head = _build("head", parts.pop("head"), in_dim=network.out_dim, num_speakers=num_speakers).to(device)
-    optimizer = Optimizer(**parts.pop("optimizer"))
-    return _build("objective", parts, network=network, head=head, optimizer=optimizer)
+    filled = {key: kind(**parts.pop(key)) for key, kind in _entries_of(parts["type"]).items()}
+    if "num_speakers" in inspect.signature(COMPONENTS["objective"][parts["type"]]).parameters:
+        filled["num_speakers"] = num_speakers
+    return _build("objective", parts, network=network, head=head, **filled)
+
+
+def _entries_of(objective: str) -> dict[str, Callable[..., Any]]:
+    """The arguments of a type of objective that have entries of their own in the YAML."""
+    hints = typing.get_type_hints(COMPONENTS["objective"][objective].__init__)
+    return {name: kind for name, kind in hints.items() if kind in (Optimizer, DiscriminatorOptions)}
 
 
 def training_options(config: dict[str, Any]) -> TrainingOptions:
