@@ -84,7 +84,7 @@ def test_a_loss_has_a_name_of_its_own():
 
 @pytest.mark.parametrize("parts", [[8], [5, 3]])
 def test_two_losses_move_one_network_one_after_the_other(parts):
-    """The second loss of a whole batch sees the network moved; of parts its gradients are kept apart from the first's."""
+    """The second loss of a whole batch sees the network moved; of parts its gradients are kept apart."""
     inputs = torch.randn(8, 3, generator=torch.Generator().manual_seed(1))
     torch.manual_seed(1)
     other = nn.Linear(3, 1)
