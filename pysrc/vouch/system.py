@@ -43,7 +43,7 @@ from vouch.objectives.supervised import Supervised
 from vouch.training.averaging import CheckpointAverage, ExponentialAverage, Plain
 from vouch.training.ivector_options import ExtractorOptions, UbmOptions
 from vouch.training.options import HeldOutOptions, TrainingOptions
-from vouch.training.sampling import SAMPLERS, Sampler
+from vouch.training.sampling import SAMPLERS, RandomSampler, Sampler
 from vouch.training.schedules import Constant, Cosine, Exponential, Linear, Step
 from vouch.training.source_options import StoredFeatures, WaveformOptions
 
@@ -266,6 +266,20 @@ def build_sampler(config: dict[str, Any], num_frames: np.ndarray, labels: np.nda
         return _build("sampler", training["sampler"], num_frames=num_frames, labels=labels, **filled)
     except ValueError as error:
         raise VouchError(f"training.sampler: {error}") from None
+
+
+def build_target_sampler(config: dict[str, Any], num_frames: np.ndarray) -> Sampler:
+    """The sampler of the unlabelled domain over its utterances, num_frames (utterances,): at random, batch_size at a
+    time. (Its epochs are of a hundred batches or more, so that few utterances make batches of that size, too.)"""
+    training = config["training"]
+    filled = {key: training[key] for key in ("batch_size", "min_frames", "max_frames", "seed")}
+    samples = -(-100 * training["batch_size"] // len(num_frames))
+    return RandomSampler(num_frames, np.zeros(len(num_frames), np.int64), **filled, samples_per_utterance=samples)
+
+
+def wants_target(config: dict[str, Any]) -> bool:
+    """Does a resolved configuration train on unlabelled speech of another domain?"""
+    return config["kind"] == "network" and COMPONENTS["objective"][config["objective"]["type"]].wants_target
 
 
 def _options(entry: dict[str, Any]) -> TrainingOptions:

@@ -1,4 +1,4 @@
-"""Speaker embeddings by adversarial games of several kinds: the discriminator's and the embedding's updates alternate."""
+"""Speaker embeddings by adversarial games: updates of the embedding network and of the discriminator alternate."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from vouch.io import checkpoints
 from vouch.objectives.base import Batch, Objective
 from vouch.objectives.updates import Updater
 from vouch.training.averaging import ExponentialAverage, RunningAverage
+from vouch.training.collapse import CollapseWatch
 from vouch.training.distributed import Processes
 from vouch.training.epochs import KeptEpochs
 from vouch.training.loading import ChunkSource, epoch_batches, prepare, share
@@ -71,6 +72,7 @@ class Trainer:
         scaler = partial(loss_scaler, self.precision, device)
         self.updater = Updater(self.optimizers, options.batch_size, scaler, reduce)
         self.kept = KeptEpochs(folder / "checkpoints", options)
+        self.watch = CollapseWatch()
         self.skips = Skips(objective, options.skip_limit)
         averaging = options.averaging
         self.average = RunningAverage(objective, averaging.decay) if isinstance(averaging, ExponentialAverage) else None
@@ -108,7 +110,7 @@ class Trainer:
                 checkpoints.remove_unfinished(folder)
         if not self.last_checkpoint.exists():
             return False
-        keys = ("networks", "optimizers", "scaler", "average", "skips", "kept", "step")
+        keys = ("networks", "optimizers", "scaler", "average", "skips", "watch", "kept", "step")
         saved = checkpoints.load(self.last_checkpoint, *keys)
         checkpoints.load_networks(self.objective, saved["networks"], self.last_checkpoint)
         for name, optimizer in self.optimizers.items():
@@ -117,6 +119,7 @@ class Trainer:
         if self.average is not None:
             self.average.load_state_dict(saved["average"])
         self.skips.load_state_dict(saved["skips"])
+        self.watch.load_state_dict(saved["watch"])
         self.kept.kept = saved["kept"]
         self.step = saved["step"]
         epoch, position = divmod(self.step, self.sampler.batches_per_epoch)
@@ -244,6 +247,9 @@ class Trainer:
         if loss_scale is not None:
             values["loss_scale"] = loss_scale
         logs.figures(self.step, epoch, self.options.epochs, values)
+        wrong = self.watch.look(values)
+        if wrong:
+            logs.collapse(self.step, epoch, wrong)
         self._sums, self._chunks, self._data_seconds, self._logged_at = {}, 0, 0.0, now
 
     def _end_epoch(self, logs: Logs, epoch: int) -> None:
@@ -287,6 +293,7 @@ class Trainer:
             "scaler": self.updater.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
             "skips": self.skips.state_dict(),
+            "watch": self.watch.state_dict(),
             "kept": self.kept.kept,
             "step": self.step,
             "epoch": self.step // self.sampler.batches_per_epoch,
