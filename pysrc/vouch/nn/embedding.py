@@ -31,8 +31,10 @@ class EmbeddingNetwork(nn.Module):
         norm_pooled: bool = False,
     ) -> None:
         super().__init__()
-        if embedding_dim < 1 or hidden_dim < 0 or not 0 <= dropout < 1:
-            raise ValueError("embedding_dim wants 1 or more, hidden_dim 0 or more, dropout 0 to below 1")
+        if embedding_dim < 1 or hidden_dim < 0:
+            raise ValueError(f"embedding_dim {embedding_dim} and hidden_dim {hidden_dim}, want 1 or more and 0 or more")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout {dropout}, want 0 to below 1")
         self.backbone, self.pooling = backbone, pooling
         self.norm = nn.BatchNorm1d(pooling.out_dim) if norm_pooled else nn.Identity()
         self.embedding = nn.Linear(pooling.out_dim, embedding_dim)
