@@ -38,7 +38,7 @@ Options (default):
   --fusions \"SYSTEM+SYSTEM ...\" (none; each may be SYSTEM:BACKEND, SYSTEM=WEIGHT or SYSTEM:BACKEND=WEIGHT)
   --prepare SCRIPT ($prepare)  --prepare-options \"OPTION ...\" (none)
   --corpus DIR (OUT/corpus)  --out DIR (this folder)
-  --conf DIR (chosen by the preparation, else conf)  --nj N (0: one for each core)
+  --conf DIR (chosen by the preparation, else conf)  --nj N jobs of a step (0: one for each core); cmd.sh has more
   --noise DIR  --music DIR  --babble DIR  --rirs DIR (generated)
   --device auto|cpu|cuda ($device)  --seed N ($seed; another one wants another --out)  --allow-pipes true|false ($allow_pipes)  --force true|false ($force)
 A killed run goes on with the same command: finished steps are skipped. Stages 7 to 9 are always done anew."
@@ -68,10 +68,19 @@ if [ "$nj" -eq 0 ]; then nj=$(getconf _NPROCESSORS_ONLN); fi
 data=$out/data exp=$out/exp results=$out/results steps=$HERE/steps
 started=$SECONDS
 
+[[ $device =~ ^(auto|cpu|cuda)$ ]] || fail "--device '$device', want auto, cpu or cuda"
+for place in "$noise" "$music" "$babble" "$rirs"; do
+  [ -z "$place" ] || [ -e "$place" ] || fail "there is no '$place' (--noise, --music, --babble, --rirs take a folder or an scp)"
+done
+for system in $systems; do # a mistyped name is seen before any work
+  [ -n "$conf" ] || compgen -G "$HERE/conf/$system.yaml" >/dev/null || compgen -G "$HERE/conf/*/$system.yaml" >/dev/null ||
+    fail "there is no system '$system' in conf or a folder of it"
+done
 for fusion in $fusions; do
   [[ $fusion == *?+?* ]] || fail "--fusions: '$fusion' is one system; join two or more with +"
   [[ $fusion != *:* || $fusion =~ ^[^:+]+:[^:+]+(\+[^:+]+:[^:+]+)+$ ]] ||
     fail "--fusions: '$fusion' names a backend for some of its systems; name one for each, or for none"
+  [ "$(tr + '\n' <<<"$fusion" | sed 's/=.*//' | sort | uniq -d | wc -l)" -eq 0 ] || fail "--fusions: '$fusion' has a system twice"
   for part in ${fusion//+/ }; do
     [[ $part =~ ^([^:=]+)(:(cosine|plda|plda_adapt))?(=([0-9]+\.?[0-9]*|\.[0-9]+))?$ && ! $part =~ =[0.]*$ ]] ||
       fail "--fusions: '$part' of '$fusion' is not SYSTEM, SYSTEM:BACKEND (cosine, plda, plda_adapt), each with =WEIGHT (above 0) or not"
@@ -85,31 +94,34 @@ announce() { echo; echo "=== stage $1: $2 ($(date '+%H:%M:%S'), $((SECONDS - sta
 runs() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 
 # The settings: feature and VAD configurations, augment.conf, and one YAML a system.
-declare -A features=() kind_of=() frontend=() backend_options=() backend_data=()
+declare -A features=() kind_of=() frontend=() backend_options=() backend_data=() trained_on=()
 kinds=""      # of features
 networks=""   # systems with a network
 config_file() { if [ -f "$conf/$1" ]; then echo "$conf/$1"; else echo "$HERE/conf/$1"; fi; }
 known_systems() { for file in "$conf"/*.yaml; do basename "$file" .yaml; done | tr '\n' ' '; }
 read_settings() {
-  local system values lda_dim iterations within between speed ceps order window
+  local system values lda_dim iterations within between speed source ceps order window
   if [ ! -d "$conf" ] && [ -d "$HERE/$conf" ]; then conf=$HERE/$conf; fi
   [ -d "$conf" ] || fail "there is no settings folder '$conf'; --conf takes one like conf"
   for system in $systems; do
     [ -f "$conf/$system.yaml" ] ||
       fail "there is no system '$system': $conf/$system.yaml is missing; there are $(known_systems)"
     values=$(vouch show-config \
-      --get=kind,features,backend.lda_dim,backend.plda_iterations,backend.within_scale,backend.between_scale,backend.speed_copies \
+      --get=kind,features,backend.lda_dim,backend.plda_iterations,backend.within_scale,backend.between_scale,backend.speed_copies,training.source.type=none,frontend.num_ceps=0,frontend.delta_order=0,frontend.delta_window=0 \
       "$conf/$system.yaml")
-    read -r "kind_of[$system]" "features[$system]" lda_dim iterations within between speed <<<"${values//$'\n'/ }"
+    read -r "kind_of[$system]" "features[$system]" lda_dim iterations within between speed source ceps order window <<<"${values//$'\n'/ }"
     backend_options[$system]="--lda-dim $lda_dim --plda-iterations $iterations --within-scale $within --between-scale $between"
     backend_data[$system]=train_backend
     if [ "$speed" = true ]; then backend_data[$system]=train_aug; fi
     frontend[$system]=""
     case ${kind_of[$system]} in
-      network) networks="$networks $system" ;;
+      network)
+        networks="$networks $system"
+        trained_on[$system]=train_aug_nosil
+        if [ "$source" = waveforms ]; then trained_on[$system]=train; fi # augmented while the network trains
+        ;;
       ivector)
-        values=$(vouch show-config --get=frontend.num_ceps,frontend.delta_order,frontend.delta_window "$conf/$system.yaml")
-        read -r ceps order window <<<"${values//$'\n'/ }"
+        trained_on[$system]=train_$system
         frontend[$system]="--num-ceps $ceps --delta-order $order --delta-window $window"
         ;;
     esac
@@ -197,17 +209,17 @@ if runs 4; then
     # shellcheck disable=SC2086 # several words
     "$steps/prepare_feats_for_training.sh" ${frontend[$system]} --min-frames 1 --min-utts-per-speaker 1 \
       --cmn-config "$(config_file cmn.conf)" --nj "$nj" \
-      --cmd "$feature_cmd" --force "$force" "$data/$kind/train" "$data/$kind/train_$system"
+      --cmd "$feature_cmd" --force "$force" "$data/$kind/train" "$data/$kind/${trained_on[$system]}"
   done
 fi
 
 # Without a GPU the systems are trained side by side, each on its share of the cores: many small operations gain
 # little from a second core, and lose much when it is busy.
 train_system() {
-  local step=(train.sh) trained_on=train_aug_nosil
-  if [ "${kind_of[$1]}" = ivector ]; then step=(train_ivector.sh --nj "$ivector_jobs") trained_on=train_$1; fi
+  local step=(train.sh)
+  if [ "${kind_of[$1]}" = ivector ]; then step=(train_ivector.sh --nj "$ivector_jobs"); fi
   "$steps/${step[0]}" "${step[@]:1}" --cmd "$train_cmd" --num-threads "$2" --device "$device" --force "$force" \
-    "$conf/$1.yaml" "$data/${features[$1]}/$trained_on" "$exp/$1"
+    "$conf/$1.yaml" "$data/${features[$1]}/${trained_on[$1]}" "$exp/$1"
 }
 if runs 5; then
   announce 5 "training of $systems"

@@ -59,14 +59,23 @@ if [ "$num_nodes" -gt 1 ]; then log=${log%.log}_$(hostname).log; fi
 if [ -f "$model/final.pt" ] && [ "$force" != true ]; then
   log=$model/log/check_$(basename "$model").log # is it what is asked for? The log of the training stays
   launcher=(vouch)
-  echo "${0##*/}: $model is trained already (--force true repeats it)"
+  echo "${0##*/}: $model has a finished training; is it what is asked for? (--force true repeats it)"
 else
   echo "${0##*/}: training $model; follow it with: tail -f $log"
+  flock -n "$model/.lock" true || echo "${0##*/}: another process trains in $model; waiting for it"
+  if [ -f "$log" ]; then mv "$log" "${log%.log}.$(date -r "$log" +%Y%m%d-%H%M%S).log"; fi # of a killed one, which goes on
 fi
 $cmd "${resources[@]}" "$log" "${launcher[@]}" train --device="$device" --num-threads="$threads" --force="$force" \
   "$system" "$data" "$model" &
 job=$!
-trap 'kill "$job" 2>/dev/null || true' INT TERM # run.sh may have started this step in the background
+(
+  exec >&2 # what the log says, twice a minute
+  while sleep 30 >/dev/null 2>&1 8>&- && kill -0 "$job" 2>/dev/null; do
+    grep '^LOG epoch' "$log" 2>/dev/null | tail -n 1 | sed "s/^LOG /$(basename "$model"): /" || true
+  done
+) &
+reporter=$!
+trap 'kill "$job" "$reporter" 2>/dev/null || true' INT TERM EXIT # run.sh may have started this step in the background
 wait "$job"
 need "$model/final.pt" "steps/train.sh; see $log"
 echo "${0##*/}: $model/final.pt; the training's course is in $model/train.jsonl"

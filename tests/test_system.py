@@ -72,26 +72,38 @@ def test_every_system_of_the_project_builds_and_embeds(root, path):
         ({"training__held_out__patience": 3}, r"patience wants a share of held-out utterances above 0"),
         ({"training__sampler": 3}, r"training.sampler: want a mapping with 'type'"),
         ({"training__precision": "float8"}, r"training: precision 'float8', want float32, bfloat16, float16"),
-        ({"training__accumulate": 40}, r"accumulate wants 1 to half the batch_size"),
+        ({"training__accumulate": 40}, r"accumulate 40, want 1 to half the batch_size"),
         ({"network__pooling": "statistics"}, r"network.pooling: want a mapping with 'type'"),
+        ({"backend": {"lda_dim": 513}}, r"backend.lda_dim 513 is above network.embedding_dim 512"),
+        ({"backend": {"lda_dim": 0}}, r"backend: lda_dim and plda_iterations want 1 or more"),
+        ({"training__max_frames": 10**8}, r"is not a range up to 100000"),
         ({"network": None}, r"network: want 'key: value' lines"),
         ({"training__min_frames": 14}, r"training.min_frames must be above 14, the frames that the backbone takes"),
-        ({"network__embedding_dim": -3}, r"these sizes make no network"),
-        ({"objective__optimizer__learning_rate": -1.0}, r"objective.optimizer: learning_rate wants to be above 0"),
+        ({"network__embedding_dim": -3}, r"embedding_dim -3 and hidden_dim 512, want 1 or more"),
+        ({"objective__optimizer__learning_rate": -1.0}, r"objective.optimizer: learning_rate -1.0, want more than 0"),
         ({"objective__optimizer__learning_rate": float("nan")}, r"learning_rate: want a finite number, not 'nan'"),
         ({"objective__optimizer__weight_decay": ".inf"}, r"weight_decay: want a number, not '.inf'"),
         ({"objective__optimizer__weight_decay": float("inf")}, r"weight_decay: want a finite number, not 'inf'"),
-        ({"network__embedding_dim": 0}, r"embedding_dim wants 1 or more"),
+        (
+            {"network__embedding_dim": 0},
+            r"these values make no network: embedding_dim 0 and hidden_dim 512, want 1 or more",
+        ),
         ({"network__pooling": {"type": "attention", "hidden_dim": 0}}, r"a layer has no outputs"),
-        ({"training__seed": -1}, r"seed 0 to below 2\^31"),
+        ({"training__seed": -1}, r"seed -1, want 0 or more"),
         (
             {"training__held_out": {"share": 0.1, "max_frames": 100}},
             r"held_out.max_frames wants min_frames 200 or more",
         ),
         ({"training__source": {"type": "waveforms", "speeds": 0.9}}, r"source.speeds: want a \[list\], not '0.9'"),
         ({"training__source": {"type": "waveforms", "speeds": [0.9, 0.9]}}, r"speeds: one is there twice"),
-        ({"objective__head": {"type": "am_softmax", "scale": 0}}, r"scale wants to be above 0"),
-        ({"objective__head": {"type": "aam_softmax", "margin_ramp": 5}}, r"margin_ramp 5.0 is not within 0 to 1"),
+        (
+            {"objective__head": {"type": "am_softmax", "scale": 0}},
+            r"scale 0.0 and margin 0.2 of the head, want more than 0",
+        ),
+        (
+            {"objective__head": {"type": "aam_softmax", "margin_ramp": 5}},
+            r"margin_ramp 5.0 of the head is not within 0 to 1",
+        ),
         ({"objective__head__type": [1]}, r"objective.head.type: there is no head '\[1\]'"),
         ({"features": "plp"}, r"features: 'plp' is unknown; want mfcc or fbank"),
         ({"objective__num_speakers": 3}, r"unknown key 'objective.num_speakers'"),
@@ -123,7 +135,15 @@ def test_base_is_overridden_key_by_key_and_type_by_type(tmp_path):
         read_config(tmp_path / "top.yaml")
 
 
-@pytest.mark.parametrize(("text", "message"), [("a: [", r"x.yaml:\d+: not valid YAML"), ("- a", "want a mapping")])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [", r"x.yaml:\d+: not valid YAML"),
+        ("- a", "want a mapping"),
+        ("a: {b: 1,\n c: 2,\n b: 3}", "x.yaml:3: not valid YAML: key 'b' comes twice"),
+        ("base: nothing.yaml", r"nothing.yaml, the 'base' of .*x.yaml: No such file"),
+    ],
+)
 def test_a_file_that_is_no_configuration(tmp_path, text, message):
     (tmp_path / "x.yaml").write_text(text)
     with pytest.raises(VouchError, match=message):

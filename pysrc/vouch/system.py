@@ -97,9 +97,9 @@ _FILLED = {
 class BackendOptions:
     """The `backend` entry of a system's YAML: what steps/train_backend.sh estimates.
 
-    lda_dim; plda_iterations (of EM); speed_copies (also learn from the speed-perturbed copies of the training speech,
-    as speakers of their own); within_scale and between_scale (of the adaptation; Kaldi's egs/sre16 has 0.75
-    and 0.25).
+    lda_dim (where none is given, 150 or the embedding's dims if they are fewer); plda_iterations (of EM); speed_copies
+    (also learn from the speed-perturbed copies of the training speech, as speakers of their own); within_scale and
+    between_scale (of the adaptation; Kaldi's egs/sre16 has 0.75 and 0.25).
     """
 
     lda_dim: int = 150
@@ -107,6 +107,10 @@ class BackendOptions:
     speed_copies: bool = False
     within_scale: float = 0.75
     between_scale: float = 0.25
+
+    def __post_init__(self) -> None:
+        if self.lda_dim < 1 or self.plda_iterations < 1 or min(self.within_scale, self.between_scale) < 0:
+            raise ValueError("lda_dim and plda_iterations want 1 or more, within_scale and between_scale 0 or more")
 
 
 @dataclasses.dataclass
@@ -191,7 +195,10 @@ def _resolve_network(top: dict[str, Any], path: str) -> dict[str, Any]:
             _construct(Optimizer, objective[key], path, f"objective.{key}")
     top.update(network=network, objective=objective)
     top["training"] = _resolve_training(top["training"], path)
-    top["backend"] = _check(top["backend"], BackendOptions, path, "backend.")
+    given = top["backend"]
+    top["backend"] = _check(given, BackendOptions, path, "backend.")
+    if "lda_dim" not in given:
+        top["backend"]["lda_dim"] = max(1, min(top["backend"]["lda_dim"], network["embedding_dim"]))
     _construct(BackendOptions, top["backend"], path, "backend")
     try:
         with warnings.catch_warnings(action="ignore"):  # of torch about layers without outputs
@@ -200,7 +207,12 @@ def _resolve_network(top: dict[str, Any], path: str) -> dict[str, Any]:
             raise ValueError("a layer has no outputs; want sizes of 1 or more")
         context = trial.network.backbone.context
     except (ValueError, RuntimeError, ZeroDivisionError, IndexError) as error:
-        raise VouchError(f"{path}: these sizes make no network: {str(error).splitlines()[0]}") from None
+        raise VouchError(f"{path}: these values make no network: {str(error).splitlines()[0]}") from None
+    if top["backend"]["lda_dim"] > network["embedding_dim"]:
+        raise VouchError(
+            f"{path}: backend.lda_dim {top['backend']['lda_dim']} is above network.embedding_dim "
+            f"{network['embedding_dim']}; want at most that"
+        )
     if top["training"]["min_frames"] <= context:
         raise VouchError(f"{path}: training.min_frames must be above {context}, the frames that the backbone takes")
     return top

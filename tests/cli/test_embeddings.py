@@ -162,6 +162,21 @@ def test_features_of_other_dimensions(folder, tmp_path, capsys):
     assert not (tmp_path / "e.ark").exists()
 
 
+def test_utterances_that_are_all_too_short(folder, tmp_path, capsys):
+    words = ["--min-frames=1000", str(folder / "model"), f"scp:{folder}/feats.scp", f"ark:{tmp_path}/e.ark"]
+    assert "all 5 utterances of scp:" in _refused(capsys, "extract-embeddings", *words)
+    assert not (tmp_path / "e.ark").exists()
+
+
+def test_a_network_whose_embeddings_are_no_numbers(folder, tmp_path, capsys):
+    saved = torch.load(folder / "model" / "final.pt", weights_only=True)
+    saved["networks"]["network.embedding.bias"][0] = np.inf
+    torch.save(saved, tmp_path / "final.pt")
+    (tmp_path / "speakers.txt").write_text("a\nb\n")
+    words = ["extract-embeddings", str(tmp_path), f"scp:{folder}/feats.scp", f"ark:{tmp_path}/e.ark"]
+    assert "the embedding of u0 is not finite" in _refused(capsys, *words)
+
+
 def test_features_that_are_no_numbers(folder, tmp_path, capsys):
     with TableWriter(f"ark:{tmp_path}/f.ark", "matrix") as writer:
         writer.write("u", np.full((50, DIM), np.nan, np.float32))

@@ -130,6 +130,11 @@ def test_a_model_directory_that_cannot_be_made(folder, capsys):
         ("utt2spk", "s0-u0 s0\n", "lacks 5 utterances of"),
         ("utt2spk", "".join(f"s{i // 2}-u{i} one\n" for i in range(6)), "has 1 speaker, training wants two or more"),
         ("utt2num_frames", "".join(f"s{i // 2}-u{i} 0\n" for i in range(6)), "utterance s0-u0 has '0' frames"),
+        (
+            "utt2spk",
+            "".join(f"s{i // 2}-u{i} s{i // 2}\n" for i in range(6)).replace("s1-u3 s1\n", "s1-u3 s1\ns1-u3 s2\n"),
+            "utt2spk:5: utterance s1-u3 comes again",
+        ),
     ],
 )
 def test_broken_data_directories(folder, tmp_path, capsys, file, text, message):
@@ -149,6 +154,8 @@ def test_a_gpu_that_is_not_there(folder, tmp_path, capsys):
 def test_show_config(folder, capsys):
     assert main(["show-config", "--get=objective.head.scale", str(folder / "x.yaml")]) == 0
     assert capsys.readouterr().out == "30.0\n"
+    assert main(["show-config", "--get=network.depth=7,kind", str(folder / "x.yaml")]) == 0
+    assert capsys.readouterr().out == "7\nnetwork\n"
     assert "has no key 'network.depth'" in _refused(
         capsys, "show-config", "--get=network.depth", str(folder / "x.yaml")
     )
@@ -191,7 +198,7 @@ def test_a_dry_run_says_what_a_training_takes_and_does_nothing(folder, tmp_path,
     assert shown["frames"].split()[0] == str(sum(LENGTHS))
     # Multiply-adds of 40 frames by hand: five TDNN layers, attention over 26 frames, two weighted sums, embedding.
     by_hand = 8 * (5 * 5 * 36 + 8 * 3 * 32 + 8 * 3 * 26 + 8 * 26) + 12 * 8 * 26 + 26 * (12 * 4 + 4 + 24) + 24 * 6
-    assert float(shown["multiply-adds"].split()[0]) == pytest.approx(by_hand * 100 / 40, rel=1e-3)
+    assert float(shown["multiply-adds"].split()[0]) == pytest.approx(by_hand * 100 / 40 / 1e6, rel=1e-3)
     assert "of 2 chunks of 40 frames" in shown["memory"]
 
 

@@ -149,7 +149,7 @@ def test_values_that_make_no_head():
         AAMSoftmax(6, 4, sub_centres=0)
     for head in (AMSoftmax, AAMSoftmax):
         for wrong in ({"scale": -3.0}, {"margin": -0.3}, {"margin": 2.0}):
-            with pytest.raises(ValueError, match="scale wants to be above 0, margin 0 to below"):
+            with pytest.raises(ValueError, match="of the head, want more than 0, and 0 to below"):
                 head(6, 4, **wrong)
     with pytest.raises(ValueError, match="lambda_min 0"):
         ASoftmax(6, 4, lambda_min=0.0)

@@ -78,13 +78,16 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path):
         trainer(tmp_path, model=objective(16)).resume()
 
 
-@pytest.mark.parametrize("damage", ["cut", "text", "empty"])
+@pytest.mark.parametrize("damage", ["cut", "text", "empty", "changed"])
 def test_a_broken_checkpoint_is_named(tmp_path, damage):
     trainer(tmp_path, epochs=1).run()
     path = tmp_path / "checkpoints" / "last.pt"
-    content = {"cut": path.read_bytes()[:500], "text": b"hello there", "empty": b""}[damage]
-    path.write_bytes(content)
-    with pytest.raises(VouchError, match=r"last.pt is not a checkpoint of vouch"):
+    content = path.read_bytes()
+    middle = len(content) // 2
+    changed = content[:middle] + bytes(255 - b for b in content[middle : middle + 200]) + content[middle + 200 :]
+    path.write_bytes({"cut": content[:500], "text": b"hello there", "empty": b"", "changed": changed}[damage])
+    reason = "its bytes have changed" if damage == "changed" else "it is truncated or something else"
+    with pytest.raises(VouchError, match=rf"last.pt is not a checkpoint of vouch: {reason}"):
         trainer(tmp_path).resume()
 
 

@@ -59,6 +59,7 @@ def extract_embeddings(argv: list[str]) -> int:
 
 
 def _extract(opts: SimpleNamespace, model: Path, rspecifier: str, wspecifier: str) -> int:
+    import numpy as np
     import torch
     from torch.backends import cudnn
 
@@ -85,17 +86,23 @@ def _extract(opts: SimpleNamespace, model: Path, rspecifier: str, wspecifier: st
         for utterance, embedding in embed_utterances(
             objective, utterances, device, opts.max_frames, opts.num_threads, opts.batch_frames
         ):
+            if not np.isfinite(embedding).all():
+                raise VouchError(
+                    f"the embedding of {utterance} is not finite; train {model} again, or look at its features"
+                )
             writer.write(utterance, embedding)
             done += 1
             now = time.monotonic()
             if now - reported > _REPORT_SECONDS:
                 reported = now
                 log(f"{done} embeddings, {done / (now - started):.1f} utterances/s")
+        if not done:
+            raise VouchError(f"all {utterances.short} utterances of {rspecifier} have fewer than {min_frames} frames")
     log(
         f"wrote {done} embeddings of {utterances.frames} frames in {time.monotonic() - started:.1f} s on "
         f"{device.type}; {utterances.short} utterances were too short"
     )
-    return 0 if done else 1
+    return 0
 
 
 def _open_model(model: Path, device: torch.device) -> tuple[Objective, int]:

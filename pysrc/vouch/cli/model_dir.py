@@ -80,8 +80,8 @@ def check_configuration(folder: Path, config: dict) -> None:
     different = list(_differences(resolve(read_config(path), str(path)), config, ""))
     if different:
         raise VouchError(
-            f"{folder} was begun with another configuration: {', '.join(different)}; "
-            f"--force=true trains it again (run.sh --stage 5 --force true), or choose another model directory"
+            f"{folder} was begun with another configuration: {', '.join(different)}; go on with the old value, or "
+            f"train from the start with --force=true (run.sh --stage 5 --force true), or choose another model directory"
         )
 
 

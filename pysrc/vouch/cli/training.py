@@ -31,7 +31,11 @@ def show_config(argv: list[str]) -> int:
         "Check the YAML of a system and print it resolved: every key with its value.",
         (1, 1),
     )
-    options.add("get", "", "print only these values, one a line: keys as backend.lda_dim, separated by commas")
+    options.add(
+        "get",
+        "",
+        "print only these values, one a line: keys as backend.lda_dim, or KEY=WHERE-THERE-IS-NONE, separated by commas",
+    )
     opts, (path,) = options.parse(["--print-args=false", *argv])
     import yaml
 
@@ -42,8 +46,9 @@ def show_config(argv: list[str]) -> int:
     if not opts.get:
         sys.stdout.write(yaml.safe_dump(config, sort_keys=False))
         return 0
-    for key in opts.get.split(","):
-        value = _value(config, key, path)
+    for asked in opts.get.split(","):
+        key, _, default = asked.partition("=")
+        value = _value(config, key, path, default)
         print(str(value).lower() if isinstance(value, bool) else value)
     return 0
 
@@ -271,7 +276,7 @@ def _dry_run(config: dict, content: TrainingData, target: TrainingData | None, p
         "utterances": f"{len(content.labels)}, {held_out} of them held out",
         "frames": f"{content.num_frames.sum()} of {feature_dim} dims",
         "parameters": f"{parameters} of the embedding network, {total} with the heads of the training",
-        "multiply-adds": f"{products * 100 / run.max_frames:.4g} per second of speech (100 frames)",
+        "multiply-adds": f"{products * 100 / run.max_frames / 1e6:.4g} million per second of speech (100 frames)",
         "batches": f"{batches} an epoch of {together} chunks, {run.epochs * batches} in {run.epochs} epochs",
         "memory": f"{memory.parameters / 2**20:.0f} MiB of parameters, gradients and optimizer, and "
         f"{memory.activations / 2**20:.0f} MiB kept for the backward pass of {chunks} chunks of {run.max_frames} "
@@ -286,11 +291,13 @@ def _nothing(message: str) -> None:
     """What the other processes of a training say."""
 
 
-def _value(config: dict, key: str, path: str) -> object:
-    """The value of a key as backend.lda_dim."""
+def _value(config: dict, key: str, path: str, default: str) -> object:
+    """The value of a key as backend.lda_dim; the default, unless it is empty, where there is none."""
     value: object = config
     for word in key.split("."):
         if not isinstance(value, dict) or word not in value:
+            if default:
+                return default
             raise VouchError(f"--get: {path} has no key '{key}'; `vouch show-config {path}` shows all")
         value = value[word]
     return value

@@ -71,16 +71,26 @@ def _numbered(path: Path, archive: FeatureArchive) -> tuple[list[str], np.ndarra
     return names, place[numbers]
 
 
+def _different(path: Path) -> Iterator[list[str]]:
+    """The lines of a two-column file. Raises VouchError where a key comes again (in a sorted file; else some do)."""
+    before = ""
+    for number, line in enumerate(read_token_lines(str(path), fields=(2, 2)), 1):
+        if line[0] == before:
+            raise VouchError(f"{path}:{number}: utterance {before} comes again; remove a line")
+        before = line[0]
+        yield line
+
+
 def _values(path: Path, archive: FeatureArchive) -> Iterator[str]:
     """The value of every utterance of the archive in a two-column file: in one pass where both are sorted alike."""
-    lines = read_token_lines(str(path), fields=(2, 2))
+    lines = _different(path)
     table: dict[str, str] | None = None
     for key in archive.keys:
         value = None
         if table is None:
             value = next((value for name, value in lines if name == key), None)
             if value is None:  # another order, or it is not there
-                table = dict(read_token_lines(str(path), fields=(2, 2)))
+                table = dict(_different(path))
         if table is not None:
             value = table.get(key)
             if value is None:

@@ -7,6 +7,7 @@ import fcntl
 import json
 import math
 import os
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -40,16 +41,19 @@ def load(path: Path, *keys: str) -> dict[str, Any]:
     """Read what `save` wrote, on the CPU. Raises VouchError when it is missing, cut off or something else, and when
     it has not these keys."""
     try:
+        with zipfile.ZipFile(path) as parts:
+            if parts.testzip() is not None:
+                raise ValueError("its bytes have changed")
         saved = torch.load(path, map_location="cpu", weights_only=True)
         lacking = sorted({*keys} - {*saved.keys()})
         if lacking:
-            raise KeyError(f"it lacks {', '.join(lacking)}")
+            raise ValueError(f"it lacks {', '.join(lacking)}")
         return saved
     except FileNotFoundError:
         raise VouchError(f"there is no {path}; train the system first (run.sh --stage 5)") from None
     except Exception as error:  # of any type, as the reader meets arbitrary bytes
-        reason = str(error).partition("\n")[0][:100] or type(error).__name__
-        raise VouchError(f"{path} is not a checkpoint of vouch ({reason}); remove it and train again") from None
+        reason = str(error) if type(error) is ValueError else "it is truncated or something else"
+        raise VouchError(f"{path} is not a checkpoint of vouch: {reason}; remove it and train from the start") from None
 
 
 def load_networks(module: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:

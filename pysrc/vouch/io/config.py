@@ -19,14 +19,28 @@ def read_config(path: str | Path) -> dict[str, Any]:
     return _read(Path(path), ())
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that comes twice in one mapping."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key '{key.value}' comes twice", key.start_mark)
+            if isinstance(key.value, str):
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in above:
         raise VouchError(f"{path}: 'base' leads back to the file itself; take it out of one of the files")
     try:
         with open(path, encoding="utf-8") as file:
-            config = yaml.safe_load(file)
+            config = yaml.load(file, _Loader)
     except OSError as error:
-        raise VouchError(f"cannot read the system's configuration {path}: {error.strerror}") from None
+        whose = f", the 'base' of {above[-1]}" if above else ""
+        raise VouchError(f"cannot read the system's configuration {path}{whose}: {error.strerror}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)

@@ -39,10 +39,15 @@ class EmbeddingNetwork(nn.Module):
         activation: str = "relu",
     ) -> None:
         super().__init__()
-        if embedding_dim < 1 or hidden_dim < 0 or not 0 <= dropout < 1:
-            raise ValueError("embedding_dim wants 1 or more, hidden_dim 0 or more, dropout 0 to below 1")
+        if embedding_dim < 1 or hidden_dim < 0:
+            raise ValueError(f"embedding_dim {embedding_dim} and hidden_dim {hidden_dim}, want 1 or more and 0 or more")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout {dropout}, want 0 to below 1")
         if trunk_layers < 0 or trunk_dim < 1 or activation not in _ACTIVATIONS:
-            raise ValueError("trunk_layers wants 0 or more, trunk_dim 1 or more, activation relu or elu")
+            raise ValueError(
+                f"trunk_layers {trunk_layers}, trunk_dim {trunk_dim} and activation '{activation}', want 0 or more, 1 or "
+                f"more, and {' or '.join(_ACTIVATIONS)}"
+            )
         self.backbone, self.pooling = backbone, pooling
         self.norm = nn.BatchNorm1d(pooling.out_dim) if norm_pooled else nn.Identity()
         self.dropout = nn.Dropout(dropout)

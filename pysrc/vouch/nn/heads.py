@@ -154,12 +154,12 @@ _EDGE = 1e-7  # keeps the gradients of acos and of the sine finite where a cosin
 
 def _check_margin(scale: float, margin: float, limit: float) -> None:
     if not (scale > 0 and 0 <= margin < limit):
-        raise ValueError(f"scale wants to be above 0, margin 0 to below {limit:.3g}")
+        raise ValueError(f"scale {scale} and margin {margin} of the head, want more than 0, and 0 to below {limit:.3g}")
 
 
 def _check_ramp(ramp: float) -> None:
     if not 0 <= ramp <= 1:
-        raise ValueError(f"margin_ramp {ramp} is not within 0 to 1")
+        raise ValueError(f"margin_ramp {ramp} of the head is not within 0 to 1")
 
 
 def _ramped(margin: float, ramp: float, progress: float) -> float:

@@ -73,8 +73,12 @@ class Optimizer:
     ) -> None:
         if type not in ("sgd", "adam", "rmsprop"):
             raise ValueError(f"optimizer type '{type}', want sgd, adam or rmsprop")
-        if not (learning_rate > 0 and 0 <= momentum < 1 and weight_decay >= 0 and clip_norm >= 0):
-            raise ValueError("learning_rate wants to be above 0, momentum 0 to below 1, the others 0 or more")
+        if not learning_rate > 0:
+            raise ValueError(f"learning_rate {learning_rate}, want more than 0")
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum {momentum}, want 0 to below 1")
+        if not (weight_decay >= 0 and clip_norm >= 0):
+            raise ValueError(f"weight_decay {weight_decay} and clip_norm {clip_norm}, want 0 or more")
         self.type, self.learning_rate, self.momentum = type, learning_rate, momentum
         self.weight_decay, self.clip_norm = weight_decay, clip_norm
 

@@ -10,6 +10,8 @@ from vouch.training.precision import DTYPES
 from vouch.training.schedules import Cosine, Schedule
 from vouch.training.source_options import StoredFeatures, WaveformOptions
 
+_LONGEST = 100_000  # frames of a chunk
+
 
 @dataclass
 class HeldOutOptions:
@@ -38,8 +40,9 @@ class HeldOutOptions:
             raise ValueError(f"unit '{self.unit}', want recordings or speakers")
         if self.criterion not in ("eer", "accuracy", "loss", "transfer"):
             raise ValueError(f"criterion '{self.criterion}', want eer, accuracy, loss or transfer")
-        if min(self.most, self.max_frames, self.keep_best) < 1 or self.patience < 0:
-            raise ValueError("most, max_frames and keep_best want 1 or more, patience 0 or more")
+        for name, least in (("most", 1), ("max_frames", 1), ("keep_best", 1), ("patience", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} {getattr(self, name)}, want {least} or more")
         if self.patience and not self.share:
             raise ValueError("patience wants a share of held-out utterances above 0")
 
@@ -76,14 +79,19 @@ class TrainingOptions:
     source: StoredFeatures | WaveformOptions = field(default_factory=StoredFeatures)
 
     def __post_init__(self) -> None:
-        if not 0 < self.min_frames <= self.max_frames:
-            raise ValueError(f"min_frames {self.min_frames} to max_frames {self.max_frames} is not a range of lengths")
-        if self.epochs < 0 or self.workers < 0 or self.batch_size < 2:
-            raise ValueError("epochs and workers want 0 or more, batch_size 2 or more")
-        if not 1 <= self.accumulate <= self.batch_size // 2 or self.skip_limit < 1:
-            raise ValueError("accumulate wants 1 to half the batch_size, skip_limit 1 or more")
-        if self.checkpoint_minutes < 0 or not 0 <= self.seed < 2**31:
-            raise ValueError("checkpoint_minutes wants 0 or more, seed 0 to below 2^31")
+        if not 0 < self.min_frames <= self.max_frames <= _LONGEST:
+            raise ValueError(
+                f"min_frames {self.min_frames} to max_frames {self.max_frames} is not a range up to {_LONGEST}"
+            )
+        for name, least in (("epochs", 0), ("workers", 0), ("batch_size", 2), ("skip_limit", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} {getattr(self, name)}, want {least} or more")
+        if not 1 <= self.accumulate <= self.batch_size // 2:
+            raise ValueError(f"accumulate {self.accumulate}, want 1 to half the batch_size, {self.batch_size // 2}")
+        if self.checkpoint_minutes < 0:
+            raise ValueError(f"checkpoint_minutes {self.checkpoint_minutes}, want 0 or more")
+        if self.seed >= 2**31:
+            raise ValueError(f"seed {self.seed}, want less than 2^31")
         if self.held_out.share and self.held_out.max_frames < self.min_frames:
             raise ValueError(f"held_out.max_frames wants min_frames {self.min_frames} or more")
         if self.precision not in DTYPES:
