@@ -3,11 +3,11 @@
 # centred on the mean of the trials' own domain, as Kaldi's egs/sre16 centres on the unlabelled target data.
 set -euo pipefail
 
-backends="cosine plda" # cosine, plda, plda_adapt
+backends="cosine plda" # cosine, or a PLDA model: plda, plda_adapt, plda_coral, plda_coral_plus
 help_message="usage: ${0##*/} [options] BACKEND_DIR MEAN.vec ENROLL_EMBEDDINGS_DIR TEST_EMBEDDINGS_DIR TEST_DATA_DIR OUT_DIR NAME
 Scores TEST_DATA_DIR/trials (MODEL UTTERANCE target|nontarget) into OUT_DIR/NAME/BACKEND.scores, and the part of
 each further list TEST_DATA_DIR/trials_X into OUT_DIR/NAME_X/BACKEND.scores. Options (default):
-  --backends \"NAME ...\" ($backends): cosine, plda, plda_adapt"
+  --backends \"NAME ...\" ($backends): cosine, plda, plda_adapt, plda_coral, plda_coral_plus"
 
 echo "${0##*/} $*"
 . "$(dirname "${BASH_SOURCE[0]}")/../path.sh"
@@ -30,12 +30,12 @@ for backend in $backends; do
       unit="vouch ivector-normalize-length --scaleup=false ark:- ark:- |"
       tool=(vouch ivector-compute-dot-products)
       ;;
-    plda | plda_adapt)
+    plda | plda_*)
       need "$backend_dir/$backend" "steps/train_backend.sh"
       unit="$(printf 'vouch transform-vec %q ark:- ark:- |' "$backend_dir/lda.mat") vouch ivector-normalize-length ark:- ark:- |"
       tool=(vouch ivector-plda-scoring --normalize-length=true --num-utts="ark:$enroll/num_utts" "$backend_dir/$backend")
       ;;
-    *) echo "${0##*/}: error: there is no backend '$backend'; know cosine, plda and plda_adapt" >&2; exit 1 ;;
+    *) echo "${0##*/}: error: there is no backend '$backend'; know cosine and plda, plda_adapt, plda_coral, plda_coral_plus" >&2; exit 1 ;;
   esac
   pairs=$(printf 'cut -d" " -f1-2 %q |' "$data/trials")
   case $backend in

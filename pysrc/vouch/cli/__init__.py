@@ -94,6 +94,7 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
         "ivector-compute-plda": ("plda", "ivector_compute_plda", "train a PLDA model"),
         "ivector-copy-plda": ("plda", "ivector_copy_plda", "copy, convert or smooth a PLDA model"),
         "ivector-adapt-plda": ("plda", "ivector_adapt_plda", "adapt a PLDA model to unlabelled vectors"),
+        "adapt-plda-coral": ("plda", "adapt_plda_coral", "adapt a PLDA model by CORAL or CORAL+"),
         "ivector-plda-scoring": ("scoring", "ivector_plda_scoring", "PLDA log likelihood ratio of each trial"),
         "ivector-compute-dot-products": ("scoring", "ivector_compute_dot_products", "dot product of each trial"),
     },
