@@ -24,11 +24,11 @@ force=false                      # true: redo finished steps
 STAGES="Stages:
   1 data        data directories by the preparation script
   2 features    MFCC or filter banks, and voice activity decisions
-  3 augment     speed copies as new speakers, reverberated and noisy copies
+  3 augment     speed copies as new speakers, reverberated and noisy copies (of target speech for danse, gan, too)
   4 training    features for training: normalised, voiced, two bytes a value
   5 train       each system
   6 embeddings  of training, enrollment and test utterances
-  7 backends    mean, LDA, PLDA, PLDA adapted to unlabelled target data
+  7 backends    mean, LDA, PLDA, PLDA adapted to unlabelled target data in three ways
   8 scores      of every trial by every backend
   9 results     results/EER, results/results.tsv, results/det_*.png"
 help_message="usage: bash run.sh [options]
@@ -97,19 +97,20 @@ runs() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 declare -A features=() kind_of=() frontend=() backend_options=() backend_data=() trained_on=()
 kinds=""      # of features
 networks=""   # systems with a network
+adversarial="" # those of them that train on unlabelled target speech, too
 config_file() { if [ -f "$conf/$1" ]; then echo "$conf/$1"; else echo "$HERE/conf/$1"; fi; }
 known_systems() { for file in "$conf"/*.yaml; do basename "$file" .yaml; done | tr '\n' ' '; }
 read_settings() {
-  local system values lda_dim iterations within between speed source ceps order window
+  local system values lda_dim iterations within between speed source objective ceps order window
   if [ ! -d "$conf" ] && [ -d "$HERE/$conf" ]; then conf=$HERE/$conf; fi
   [ -d "$conf" ] || fail "there is no settings folder '$conf'; --conf takes one like conf"
   for system in $systems; do
     [ -f "$conf/$system.yaml" ] ||
       fail "there is no system '$system': $conf/$system.yaml is missing; there are $(known_systems)"
     values=$(vouch show-config \
-      --get=kind,features,backend.lda_dim,backend.plda_iterations,backend.within_scale,backend.between_scale,backend.speed_copies,training.source.type=none,frontend.num_ceps=0,frontend.delta_order=0,frontend.delta_window=0 \
+      --get=kind,features,backend.lda_dim,backend.plda_iterations,backend.within_scale,backend.between_scale,backend.speed_copies,training.source.type=none,objective.type=none,frontend.num_ceps=0,frontend.delta_order=0,frontend.delta_window=0 \
       "$conf/$system.yaml")
-    read -r "kind_of[$system]" "features[$system]" lda_dim iterations within between speed source ceps order window <<<"${values//$'\n'/ }"
+    read -r "kind_of[$system]" "features[$system]" lda_dim iterations within between speed source objective ceps order window <<<"${values//$'\n'/ }"
     backend_options[$system]="--lda-dim $lda_dim --plda-iterations $iterations --within-scale $within --between-scale $between"
     backend_data[$system]=train_backend
     if [ "$speed" = true ]; then backend_data[$system]=train_aug; fi
@@ -119,6 +120,7 @@ read_settings() {
         networks="$networks $system"
         trained_on[$system]=train_aug_nosil
         if [ "$source" = waveforms ]; then trained_on[$system]=train; fi # augmented while the network trains
+        case $objective in danse | gan) adversarial="$adversarial $system" ;; esac
         ;;
       ivector)
         trained_on[$system]=train_$system
@@ -156,6 +158,12 @@ if [ -z "$conf" ]; then
   read_settings
 fi
 
+if [ -n "$adversarial" ] && [ ! -d "$data/adapt" ]; then
+  fail "systems$adversarial want unlabelled speech of the target domain, $data/adapt, which ${prepare##*/} does not make"
+fi
+pools=train # data directories that are augmented
+for system in $adversarial; do pools="train adapt"; done
+
 if runs 2; then
   for kind in $kinds; do
     announce 2 "$kind and voice activity decisions"
@@ -176,11 +184,15 @@ fi
 if runs 3; then
   for kind in $kinds; do
     announce 3 "augmentation of the training data, $kind"
-    "$steps/augment.sh" --config "$(config_file augment.conf)" --type "$kind" \
-      --feature-config "$(config_file "$kind.conf")" --vad-config "$(config_file vad.conf)" \
-      --noise "$noise" --music "$music" --babble "$babble" --rirs "$rirs" --nj "$nj" --cmd "$feature_cmd" \
-      --seed "$seed" --allow-pipes "$allow_pipes" --force "$force" \
-      "$data/$kind/train" "$data/$kind/train_aug" "$data/$kind/augment"
+    for pool in $pools; do
+      work=$data/$kind/augment
+      if [ "$pool" != train ]; then work=${work}_$pool; fi
+      "$steps/augment.sh" --config "$(config_file augment.conf)" --type "$kind" \
+        --feature-config "$(config_file "$kind.conf")" --vad-config "$(config_file vad.conf)" \
+        --noise "$noise" --music "$music" --babble "$babble" --rirs "$rirs" --nj "$nj" --cmd "$feature_cmd" \
+        --seed "$seed" --allow-pipes "$allow_pipes" --force "$force" \
+        "$data/$kind/$pool" "$data/$kind/${pool}_aug" "$work"
+    done
   done
 fi
 
@@ -193,6 +205,13 @@ if runs 4; then
         --cmn-config "$(config_file cmn.conf)" --nj "$nj" \
         --cmd "$feature_cmd" --force "$force" "$data/$kind/train_aug" "$data/$kind/train_aug_nosil"
       break # networks of one kind of features share them
+    done
+    for system in $adversarial; do # the target domain's have no speakers to count
+      [ "${features[$system]}" = "$kind" ] || continue
+      "$steps/prepare_feats_for_training.sh" --config "$(config_file training_feats.conf)" --min-utts-per-speaker 1 \
+        --cmn-config "$(config_file cmn.conf)" --nj "$nj" \
+        --cmd "$feature_cmd" --force "$force" "$data/$kind/adapt_aug" "$data/$kind/adapt_aug_nosil"
+      break
     done
     # Backends learn from the training speakers, clean and augmented; without the speed copies where their YAML says so.
     need "$data/$kind/train_aug/without_speed_copies" "run.sh --stage 3"
@@ -218,6 +237,9 @@ fi
 train_system() {
   local step=(train.sh)
   if [ "${kind_of[$1]}" = ivector ]; then step=(train_ivector.sh --nj "$ivector_jobs"); fi
+  if [[ " $adversarial " == *" $1 "* ]]; then
+    case ${trained_on[$1]} in train) step+=(--target "$data/${features[$1]}/adapt") ;; *) step+=(--target "$data/${features[$1]}/adapt_aug_nosil") ;; esac
+  fi
   "$steps/${step[0]}" "${step[@]:1}" --cmd "$train_cmd" --num-threads "$2" --device "$device" --force "$force" \
     "$conf/$1.yaml" "$data/${features[$1]}/${trained_on[$1]}" "$exp/$1"
 }
