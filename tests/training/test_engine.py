@@ -1,6 +1,7 @@
 """The engine: it learns, it is deterministic, it goes on and stops as it should, it refuses what does not fit."""
 
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -30,11 +31,12 @@ def test_two_speakers_are_learnt_and_random_labels_are_not(tmp_path):
     assert _lines(tmp_path / "random")[-1]["accuracy"] < 0.8
 
 
-def test_a_killed_training_ends_as_the_uninterrupted_one(tmp_path):
-    whole = trainer(tmp_path / "whole", Source(32), **full_options())
+@pytest.mark.parametrize("kind", ["supervised", "danse", "auxiliary"])
+def test_a_killed_training_ends_as_the_uninterrupted_one(tmp_path, kind):
+    whole = trainer(tmp_path / "whole", Source(32), objective(kind=kind), **full_options())
     expected, _ = whole.run()
 
-    cut = trainer(tmp_path / "cut", Source(32), **full_options())  # a checkpoint at every step
+    cut = trainer(tmp_path / "cut", Source(32), objective(kind=kind), **full_options())  # a checkpoint at every step
     update, steps = cut.objective.update, iter(range(17))
 
     def dies_in_the_18th_step(batch, updater):
@@ -48,7 +50,7 @@ def test_a_killed_training_ends_as_the_uninterrupted_one(tmp_path):
     with open(tmp_path / "cut" / "train.jsonl", "a") as log:
         log.write('{"step": 99, "loss": 0}\n{"half a li')  # what a killed process may leave
 
-    again = trainer(tmp_path / "cut", Source(32), **full_options())
+    again = trainer(tmp_path / "cut", Source(32), objective(kind=kind), **full_options())
     assert again.resume() and again.step == 17
     final, _ = again.run()
     assert again.step == whole.step and again.kept.kept == whole.kept.kept
@@ -83,8 +85,10 @@ def test_a_broken_checkpoint_is_named(tmp_path, damage):
     trainer(tmp_path, epochs=1).run()
     path = tmp_path / "checkpoints" / "last.pt"
     content = path.read_bytes()
-    middle = len(content) // 2
-    changed = content[:middle] + bytes(255 - b for b in content[middle : middle + 200]) + content[middle + 200 :]
+    with zipfile.ZipFile(path) as parts:
+        largest = parts.read(max(parts.infolist(), key=lambda info: info.file_size))
+    middle = content.index(largest) + len(largest) // 2
+    changed = content[:middle] + bytes([255 - content[middle]]) + content[middle + 1 :]
     path.write_bytes({"cut": content[:500], "text": b"hello there", "empty": b"", "changed": changed}[damage])
     reason = "its bytes have changed" if damage == "changed" else "it is truncated or something else"
     with pytest.raises(VouchError, match=rf"last.pt is not a checkpoint of vouch: {reason}"):

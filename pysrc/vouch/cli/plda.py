@@ -215,8 +215,8 @@ def adapt_plda_coral(argv: list[str]) -> None:
     options = ToolOptions(
         "adapt-plda-coral",
         "[options] <plda-in> <ivectors-rspecifier> <plda-out>",
-        "Adapt a PLDA model to unlabelled vectors of another domain: turn and stretch its covariances so that their sum "
-        "is that of the vectors (CORAL); or take only what this enlarges, and --scale of it (CORAL+).",
+        "Adapt a PLDA model to unlabelled vectors of another domain: turn and stretch its covariances so that their "
+        "sum is that of the vectors (CORAL); or take only what this enlarges, and --scale of it (CORAL+).",
         (3, 3),
     )
     options.add("binary", True, "write the model in binary")

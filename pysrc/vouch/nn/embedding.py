@@ -45,8 +45,8 @@ class EmbeddingNetwork(nn.Module):
             raise ValueError(f"dropout {dropout}, want 0 to below 1")
         if trunk_layers < 0 or trunk_dim < 1 or activation not in _ACTIVATIONS:
             raise ValueError(
-                f"trunk_layers {trunk_layers}, trunk_dim {trunk_dim}, activation '{activation}': want 0 or more, 1 or more, "
-                f"{' or '.join(_ACTIVATIONS)}"
+                f"trunk_layers {trunk_layers}, trunk_dim {trunk_dim}, activation '{activation}': want 0 or more, 1 or "
+                f"more, {' or '.join(_ACTIVATIONS)}"
             )
         self.backbone, self.pooling = backbone, pooling
         self.norm = nn.BatchNorm1d(pooling.out_dim) if norm_pooled else nn.Identity()

@@ -220,7 +220,7 @@ class Trainer:
         if parts == 1:
             return batch
         own = share(len(batch.labels), self.sampler.group, number, parts)
-        target = None if batch.target is None else batch.target[share(len(batch.target), 1, number, parts)]
+        target = None if batch.target is None else batch.target[own]
         return batch._replace(
             features=batch.features[own], labels=batch.labels[own], utterances=batch.utterances[own], target=target
         )
