@@ -94,23 +94,23 @@ announce() { echo; echo "=== stage $1: $2 ($(date '+%H:%M:%S'), $((SECONDS - sta
 runs() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 
 # The settings: feature and VAD configurations, augment.conf, and one YAML a system.
-declare -A features=() kind_of=() frontend=() backend_options=() backend_data=() trained_on=()
+declare -A features=() kind_of=() frontend=() backend_options=() backend_data=() trained_on=() parts_of=()
 kinds=""      # of features
 networks=""   # systems with a network
 adversarial="" # those of them that train on unlabelled target speech, too
 config_file() { if [ -f "$conf/$1" ]; then echo "$conf/$1"; else echo "$HERE/conf/$1"; fi; }
 known_systems() { for file in "$conf"/*.yaml; do basename "$file" .yaml; done | tr '\n' ' '; }
 read_settings() {
-  local system values lda_dim iterations within between speed source objective ceps order window
+  local system values members member lda_dim iterations within between speed source objective ceps order window
   if [ ! -d "$conf" ] && [ -d "$HERE/$conf" ]; then conf=$HERE/$conf; fi
   [ -d "$conf" ] || fail "there is no settings folder '$conf'; --conf takes one like conf"
   for system in $systems; do
     [ -f "$conf/$system.yaml" ] ||
       fail "there is no system '$system': $conf/$system.yaml is missing; there are $(known_systems)"
     values=$(vouch show-config \
-      --get=kind,features,backend.lda_dim,backend.plda_iterations,backend.within_scale,backend.between_scale,backend.speed_copies,training.source.type=none,objective.type=none,frontend.num_ceps=0,frontend.delta_order=0,frontend.delta_window=0 \
+      --get=kind,features=none,systems=none,backend.lda_dim,backend.plda_iterations,backend.within_scale,backend.between_scale,backend.speed_copies,training.source.type=none,objective.type=none,frontend.num_ceps=0,frontend.delta_order=0,frontend.delta_window=0 \
       "$conf/$system.yaml")
-    read -r "kind_of[$system]" "features[$system]" lda_dim iterations within between speed source objective ceps order window <<<"${values//$'\n'/ }"
+    read -r "kind_of[$system]" "features[$system]" members lda_dim iterations within between speed source objective ceps order window <<<"${values//$'\n'/ }"
     backend_options[$system]="--lda-dim $lda_dim --plda-iterations $iterations --within-scale $within --between-scale $between"
     backend_data[$system]=train_backend
     if [ "$speed" = true ]; then backend_data[$system]=train_aug; fi
@@ -125,6 +125,14 @@ read_settings() {
       ivector)
         trained_on[$system]=train_$system
         frontend[$system]="--num-ceps $ceps --delta-order $order --delta-window $window"
+        ;;
+      joint)
+        parts_of[$system]=${members//+/ }
+        for member in ${parts_of[$system]}; do
+          [[ " ${systems%% "$system"*} " == *" $member "* || -d $exp/$member ]] ||
+            fail "$conf/$system.yaml joins $member, which is not before it in --systems, nor in $exp"
+        done
+        continue # it takes the embeddings of others
         ;;
     esac
     case " $kinds " in *" ${features[$system]} "*) ;; *) kinds="$kinds ${features[$system]}" ;; esac
@@ -245,8 +253,13 @@ train_system() {
 }
 if runs 5; then
   announce 5 "training of $systems"
-  read -ra names <<<"$systems"
-  if [[ ${#names[@]} -eq 1 || $train_cmd == *--gpu* ]]; then
+  names=() # of the systems that are trained
+  for system in $systems; do
+    if [ "${kind_of[$system]}" != joint ]; then names+=("$system"); continue; fi
+    mkdir -p "$exp/$system"
+    vouch show-config "$conf/$system.yaml" >"$exp/$system/config.yaml.new" && mv "$exp/$system/config.yaml.new" "$exp/$system/config.yaml"
+  done
+  if [[ ${#names[@]} -le 1 || $train_cmd == *--gpu* ]]; then
     for system in "${names[@]}"; do train_system "$system" "$nj"; done
   else
     threads=$((nj / ${#names[@]}))
@@ -265,6 +278,14 @@ fi
 if runs 6; then
   for system in $systems; do
     announce 6 "embeddings of $system"
+    if [ "${kind_of[$system]}" = joint ]; then
+      folders=()
+      for member in ${parts_of[$system]}; do folders+=("$exp/$member/embeddings"); done
+      for part in ${backend_data[$system]} $parts; do
+        "$steps/join_embeddings.sh" --force "$force" "${backend_data[$system]}" "$part" "$exp/$system/embeddings/$part" "${folders[@]}"
+      done
+      continue
+    fi
     case ${kind_of[$system]} in network) final=final.pt ;; ivector) final=final.ie ;; esac
     need "$exp/$system/$final" "run.sh --stage 5 --systems $system"
     kind=${features[$system]}

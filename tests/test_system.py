@@ -38,6 +38,9 @@ def test_every_system_of_the_project_builds_and_embeds(root, path):
     assert {f.stem for f in files} >= known
     for file in files:
         config = resolve(read_config(file), str(file))
+        if config["kind"] == "joint":
+            assert {*config["systems"]} <= known
+            continue
         if config["kind"] == "ivector":
             ubm, extractor = ivector_options(config)
             assert config["backend"]["lda_dim"] <= extractor.dim and ubm.start_gaussians < ubm.gaussians
@@ -45,6 +48,13 @@ def test_every_system_of_the_project_builds_and_embeds(root, path):
         objective = build_objective(config, feature_dim=23, num_speakers=3).eval()
         embedding = objective.embed(torch.randn(2, 40, 23), torch.tensor([40, 30]))
         assert embedding.shape == (2, config["network"]["embedding_dim"])
+
+
+@pytest.mark.parametrize("systems", [["a"], ["a", "a"], ["a", 3], []])
+def test_a_joint_system_wants_two_others(systems):
+    assert resolve({"kind": "joint", "systems": ["a", "b"]}, "x.yaml")["backend"]["lda_dim"] == 150
+    with pytest.raises(VouchError, match=r"x.yaml: systems: want the names of two or more systems"):
+        resolve({"kind": "joint", "systems": systems}, "x.yaml")
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,15 @@ class _IvectorSystem:
 
 
 @dataclasses.dataclass
+class _JointSystem:
+    """The keys of the YAML of a joint system: its embeddings are those of the named systems, one behind the other."""
+
+    systems: list
+    kind: str = "joint"
+    backend: dict = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass
 class _System:
     """The keys of a whole YAML; `pooling` belongs to the network but takes its channels from the backbone."""
 
@@ -160,12 +169,26 @@ def resolve(config: dict[str, Any], path: str) -> dict[str, Any]:
     Raises VouchError naming the file, the key, what is wrong, and the nearest known key.
     """
     kind = config.get("kind", "network")
-    if kind not in ("network", "ivector"):
-        raise VouchError(f"{path}: kind: '{kind}' is unknown; want network or ivector")
-    top = _check(config, _IvectorSystem if kind == "ivector" else _System, path, "")
+    schemas = {"network": _System, "ivector": _IvectorSystem, "joint": _JointSystem}
+    if kind not in schemas:
+        raise VouchError(f"{path}: kind: '{kind}' is unknown; want {', '.join(schemas)}")
+    top = _check(config, schemas[kind], path, "")
+    if kind == "joint":
+        return _resolve_joint(top, path)
     if top["features"] not in ("mfcc", "fbank"):
         raise VouchError(f"{path}: features: '{top['features']}' is unknown; want mfcc or fbank")
     return _resolve_ivector(top, path) if kind == "ivector" else _resolve_network(top, path)
+
+
+def _resolve_joint(top: dict[str, Any], path: str) -> dict[str, Any]:
+    systems = top["systems"]
+    if not all(isinstance(name, str) for name in systems) or len({*systems}) != len(systems) or len(systems) < 2:
+        raise VouchError(
+            f"{path}: systems: want the names of two or more systems, like [ecapa, ivector], not {systems}"
+        )
+    top["backend"] = _check(top["backend"], BackendOptions, path, "backend.")
+    _construct(BackendOptions, top["backend"], path, "backend")
+    return top
 
 
 def _resolve_ivector(top: dict[str, Any], path: str) -> dict[str, Any]:

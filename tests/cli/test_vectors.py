@@ -158,3 +158,21 @@ def test_sizes_that_do_not_fit_name_the_vector(small, capfd, argv):
     lines = [line for line in capfd.readouterr().err.splitlines() if "error" in line]
     assert len(lines) == 1 and "'odd' has 7 values" in lines[0]
     assert not {"y", "z"} & {path.name for path in small.iterdir()}
+
+
+def test_vectors_one_behind_the_other(tmp_path, capfd):
+    vectors = np.random.default_rng(0).normal(size=(2, 4, 3)).astype(np.float32)
+    for number, keys in enumerate(("abcd", "dcba")):
+        with TableWriter(f"ark,scp:{tmp_path}/{number}.ark,{tmp_path}/{number}.scp", "vector") as writer:
+            for key, vector in zip(keys, vectors[number][:, : 3 - number], strict=True):
+                if (number, key) != (1, "c"):
+                    writer.write(key, vector)
+    words = ["paste-vectors", f"ark:{tmp_path}/0.ark", f"scp:{tmp_path}/1.scp", f"ark:{tmp_path}/out.ark"]
+    assert main(words) == 0
+    found = dict(read_table(f"ark:{tmp_path}/out.ark", "vector"))
+    assert list(found) == ["a", "b", "d"]
+    for key, row, other in (("a", 0, 3), ("b", 1, 2), ("d", 3, 0)):
+        np.testing.assert_array_equal(found[key], [*vectors[0][row], *vectors[1][other][:2]])
+    assert "c is not in scp:" in capfd.readouterr().err
+    (tmp_path / "1.scp").write_text("z x.ark:2\n")
+    assert main([*words[:3], f"ark:{tmp_path}/none.ark"]) == 1 and not (tmp_path / "none.ark").exists()

@@ -13,6 +13,7 @@ from recipe_runs import ROOT, call, read_results, succeed, write_preparation, wr
 
 from vouch.io.gmm import read_full_gmm
 from vouch.io.ivector_extractor import read_ivector_extractor
+from vouch.io.tables import read_table
 
 NETWORKS = ("xvector", "asp")
 SYSTEMS = ("ivector", *NETWORKS)
@@ -26,6 +27,7 @@ class Run:
         self.out = folder / "my run"
         preparation = write_preparation(folder, 0.06, 'rm -f "$out"/adapt_test/trials_*')
         conf = write_settings(folder, SYSTEMS, 1, AUGMENT)
+        (conf / "both.yaml").write_text("kind: joint\nsystems: [asp, ivector]\nbackend: {lda_dim: 12}\n")
         self.command = ["bash", ROOT / "run.sh", "--prepare", preparation, "--conf", conf]
         self.command += ["--out", self.out, "--nj", "1", "--device", "cpu"]
         self.said = self.repeat()
@@ -186,6 +188,31 @@ def test_stage_7_repeats_the_results_and_needs_the_embeddings_alone(run: Run) ->
         for number, path in enumerate(hidden):
             call("rm", "-rf", path)
             (run.out / f"hidden{number}").rename(path)
+
+
+# Joined embeddings: each centred on its mean over the training data and scaled to the length sqrt(dim).
+def test_a_joint_system_is_its_parts_one_behind_the_other(run: Run) -> None:
+    results = (run.out / "results/EER").read_bytes()
+    said = run.repeat("--stage", "5", "--systems", "asp ivector both")
+    assert re.findall(r"^=== stage (\d)", said, flags=re.M) == list("56667778889")
+    rows = read_results(run.out / "results/EER")
+    assert {(row["system"], row["backend"]) for row in rows} >= {("both", "cosine"), ("both", "plda_adapt")}
+
+    def read(system: str, part: str) -> dict[str, np.ndarray]:
+        return dict(read_table(f"scp:{run.out}/exp/{system}/embeddings/{part}/embedding.scp", "vector"))
+
+    joined = read("both", "adapt_test")
+    parts = []
+    for system in ("asp", "ivector"):
+        mean = np.mean(list(read(system, "train_backend").values()), axis=0)
+        centred = {key: value - mean for key, value in read(system, "adapt_test").items()}
+        assert set(centred) == set(joined)
+        parts.append({key: value / np.linalg.norm(value) * len(mean) ** 0.5 for key, value in centred.items()})
+    for key, vector in joined.items():
+        np.testing.assert_allclose(vector, np.concatenate([part[key] for part in parts]), rtol=1e-3, atol=1e-4)
+    assert "is done already" in run.repeat("--stage", "6", "--stop-stage", "6", "--systems", "both")
+    run.repeat("--stage", "8")
+    assert (run.out / "results/EER").read_bytes() == results
 
 
 # A fused score is the weighted mean of the systems' scores, each shifted and scaled to mean 0 and variance 1.

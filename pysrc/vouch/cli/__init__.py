@@ -50,6 +50,7 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
         "copy-vector": ("vectors", "copy_vector", "copy or convert vectors, or tables of them"),
         "ivector-mean": ("vectors", "ivector_mean", "mean vector of each speaker, or of all"),
         "ivector-subtract-global-mean": ("vectors", "ivector_subtract_global_mean", "subtract a mean vector"),
+        "paste-vectors": ("vectors", "paste_vectors", "join the vectors of several tables"),
         "ivector-normalize-length": ("vectors", "ivector_normalize_length", "scale vectors to length sqrt(dim) or 1"),
         "transform-vec": ("vector_transforms", "transform_vec", "apply a linear or affine transform to vectors"),
         "ivector-transform": ("vector_transforms", "ivector_transform", "transform-vec, with a report of the lengths"),

@@ -49,6 +49,8 @@ def show_config(argv: list[str]) -> int:
     for asked in opts.get.split(","):
         key, _, default = asked.partition("=")
         value = _value(config, key, path, default)
+        if isinstance(value, list):
+            value = "+".join(map(str, value))
         print(str(value).lower() if isinstance(value, bool) else value)
     return 0
 
@@ -92,7 +94,8 @@ def train(argv: list[str]) -> int:
 
     config = resolve(read_config(config_path), config_path)
     if config["kind"] != "network":
-        raise VouchError(f"{config_path} is an i-vector system; train it with vouch train-ivector-system")
+        how = "train it with vouch train-ivector-system" if config["kind"] == "ivector" else "it has nothing to train"
+        raise VouchError(f"{config_path} is no network but of kind {config['kind']}; {how}")
     content, target = _open_data(config, data), _open_target(config, opts.target, config_path)
     processes = Processes()
     if opts.dry_run:

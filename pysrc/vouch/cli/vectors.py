@@ -213,6 +213,44 @@ def _subtract_own(source: str, target: str, subtract: bool) -> int:
     return 0
 
 
+def paste_vectors(argv: list[str]) -> int:
+    """The vectors of several tables, one behind the other."""
+    options = ToolOptions(
+        "paste-vectors",
+        "[options] <vectors-rspecifier> <vectors-rspecifier>... <vectors-wspecifier>",
+        "Write for every key of the first table its vectors in all of them, one behind the other. Tables after the "
+        "first are looked up key by key. A key that one of them lacks is left out with a warning.",
+        (3, None),
+    )
+    _, (first, *others, target) = options.parse(argv)
+    import contextlib
+
+    import numpy as np
+
+    from vouch.io.tables import TableWriter, open_table
+
+    done = absent = 0
+    sizes: list[int] = []
+    with contextlib.ExitStack() as stack:
+        tables = [stack.enter_context(open_table(other, "vector")) for other in others]
+        writer = stack.enter_context(TableWriter(target, "vector"))
+        for key, vector in float_vectors(first):
+            lacking = [other for other, table in zip(others, tables, strict=True) if key not in table]
+            if lacking:
+                warn(f"{key} is not in {lacking[0]}: left out")
+                absent += 1
+                continue
+            parts = [vector, *(table[key].astype(np.float32, copy=False) for table in tables)]
+            sizes = sizes or [len(part) for part in parts]
+            for part, size, table in zip(parts, sizes, (first, *others), strict=True):
+                _same_size(key, part, size, f"those before it in {table}")
+            writer.write(key, np.concatenate(parts))
+            done += 1
+        require_some(done, first)
+    log(f"Pasted the vectors of {done} keys, {' + '.join(map(str, sizes))} values each; {absent} left out")
+    return 0
+
+
 def _norm(vector: np.ndarray) -> np.float32:
     """Euclidean length, the squares summed one after the other in single precision, as Kaldi does."""
     import numpy as np
