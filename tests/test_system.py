@@ -172,7 +172,7 @@ def test_the_defaults_of_an_ivector_system():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"kind": "ivektor"}, "x.yaml: kind: 'ivektor' is unknown; want network or ivector"),
+        ({"kind": "ivektor"}, "x.yaml: kind: 'ivektor' is unknown; want network, ivector, joint"),
         ({"network": {}}, "unknown key 'network'"),
         ({"ubm": {"gausians": 8}}, "unknown key 'ubm.gausians'; did you mean 'gaussians'"),
         ({"ubm": {"gaussians": 8}}, "ubm: start_gaussians is 1024, want 1 to the 8 gaussians"),

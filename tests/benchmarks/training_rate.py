@@ -69,11 +69,13 @@ def rates(options: argparse.Namespace, folder: Path) -> dict[str, float]:
     import numpy as np
     import torch
 
+    from vouch.cli.threads import keep_freed_memory
     from vouch.io.config import read_config
     from vouch.io.feature_archive import FeatureArchive
     from vouch.system import build_objective, build_sampler, resolve, training_options
     from vouch.training.engine import Trainer
 
+    keep_freed_memory()
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
     config = resolve(read_config(options.config) if options.config else SMALL, options.config or "SMALL")

@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 from recipe_runs import ROOT, succeed
 
+from vouch.cli.trial_list import Trials
 from vouch.io.tables import read_token_lines
 from vouch.metrics.eer import equal_error_rate
+from vouch.metrics.intervals import eer_samples
 
 BACKENDS = ("cosine", "plda")
 TRAINING = "epochs: {epochs}, sampler: {{samples_per_utterance: 4}}, min_frames: 100, max_frames: 150"
@@ -62,6 +64,12 @@ class Systems:
     def scores(self, name: str, backend: str) -> Path:
         return self.folder / name / "scores/source" / f"{backend}.scores"
 
+    def eer_samples(self, name: str, backend: str) -> np.ndarray:
+        """EERs of resampled speakers, the same ones for every system."""
+        trials = Trials(str(self.data / "test/trials"))
+        scores = trials.align(str(self.scores(name, backend)))
+        return eer_samples(scores, trials.is_target, trials.models, trials.tests)
+
     def _row(self, name: str, backend: str) -> Row:
         row = self.folder / name / f"{backend}.tsv"
         options = (f"--system={name}", f"--backend={backend}", "--trials-name=source")
@@ -105,8 +113,10 @@ def test_an_untrained_network_is_worse(systems: Systems, trained: dict[str, Row]
 def test_a_network_trained_on_shuffled_speakers_is_worse(systems: Systems, trained: dict[str, Row]) -> None:
     shuffle_speakers(systems.data / "nosil", systems.data / "shuffled")
     shuffled = systems.evaluate("shuffled", epochs=5, data="shuffled")
-    for backend in BACKENDS:
-        assert trained[backend].high < shuffled[backend].low, (trained, shuffled)
+    assert trained["cosine"].high < shuffled["cosine"].low, (trained, shuffled)
+    # By PLDA the intervals of 20 speakers may touch; on the same speakers the difference is above 0.
+    samples = [systems.eer_samples(name, "plda") for name in ("trained", "shuffled")]
+    assert np.quantile(samples[1] - samples[0], 0.025) > 0, (trained, shuffled)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

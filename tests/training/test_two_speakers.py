@@ -113,6 +113,7 @@ def _config(parts: tuple[str, str, str]) -> dict[str, Any]:
     if "margin_ramp" in config["objective"]["head"]:
         config["objective"]["head"]["margin_ramp"] = 1.0
     config["objective"]["optimizer"] = {"type": "adam", "learning_rate": 2e-3, "clip_norm": 5.0}
+    config["backend"] = {}
     return resolve(config, "small.yaml")
 
 

@@ -50,7 +50,6 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
         "copy-vector": ("vectors", "copy_vector", "copy or convert vectors, or tables of them"),
         "ivector-mean": ("vectors", "ivector_mean", "mean vector of each speaker, or of all"),
         "ivector-subtract-global-mean": ("vectors", "ivector_subtract_global_mean", "subtract a mean vector"),
-        "paste-vectors": ("vectors", "paste_vectors", "join the vectors of several tables"),
         "ivector-normalize-length": ("vectors", "ivector_normalize_length", "scale vectors to length sqrt(dim) or 1"),
         "transform-vec": ("vector_transforms", "transform_vec", "apply a linear or affine transform to vectors"),
         "ivector-transform": ("vector_transforms", "ivector_transform", "transform-vec, with a report of the lengths"),
@@ -104,8 +103,11 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
         "logistic-regression-eval": ("logistic", "evaluate", "log posteriors or scores by logistic regression"),
         "logistic-regression-copy": ("logistic", "copy", "copy a logistic regression, or scale its priors"),
         "compute-eer": ("scoring", "compute_eer", "equal error rate of a list of scores with labels"),
-        "fuse-scores": ("fusion", "fuse_scores", "the mean of several systems' normalised scores"),
         "compute-min-dcf": ("detection_cost", "compute_min_dcf", "minimum detection cost of a score file"),
+    },
+    "fusion": {
+        "paste-vectors": ("vectors", "paste_vectors", "join the vectors of several tables"),
+        "fuse-scores": ("fusion", "fuse_scores", "the mean of several systems' normalised scores"),
     },
     "results": {
         "check-trials": ("results", "check_trials", "list every trial key that has no embedding"),

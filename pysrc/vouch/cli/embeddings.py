@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,6 +60,7 @@ def extract_embeddings(argv: list[str]) -> int:
 
 
 def _extract(opts: SimpleNamespace, model: Path, rspecifier: str, wspecifier: str) -> int:
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")  # as in vouch train: every length is another shape
     import numpy as np
     import torch
     from torch.backends import cudnn

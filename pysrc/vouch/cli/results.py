@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("system", "backend", "trials", "targets", "nontargets", "EER", "EER_low", "EER_high")
 COLUMNS += ("minDCF01", "minDCF001")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+:-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+:=-]*")
 
 
 def check_trials(argv: list[str]) -> None:
@@ -87,7 +87,7 @@ def evaluate(argv: list[str]) -> None:
 
     for name, value in (("system", opt.system), ("backend", opt.backend), ("trials-name", opt.trials_name)):
         if value != "-" and not _NAME.fullmatch(value):
-            raise VouchError(f"--{name}='{value}': a name is made of letters, digits and . _ + : -")
+            raise VouchError(f"--{name}='{value}': a name is made of letters, digits and . _ + : = -")
     if not row_out.endswith(".tsv"):
         raise VouchError(f"the row file is {row_out}: give it a name that ends in .tsv")
     trials = Trials(trials_in)

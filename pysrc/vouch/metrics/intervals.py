@@ -37,7 +37,23 @@ def eer_interval(
     seed: int = 0,
     level: float = 0.95,
 ) -> tuple[float, float]:
-    """Return (low, high) of the EER in [0, 1], a percentile bootstrap over speakers.
+    """Return (low, high) of the EER in [0, 1], a percentile bootstrap over speakers: the (1 - level)/2 and
+    (1 + level)/2 quantiles, linearly interpolated, of `eer_samples`."""
+    samples = eer_samples(scores, is_target, models, tests, num_samples, seed)
+    low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def eer_samples(
+    scores: np.ndarray,
+    is_target: np.ndarray,
+    models: np.ndarray,
+    tests: np.ndarray,
+    num_samples: int = 1000,
+    seed: int = 0,
+) -> np.ndarray:
+    """EER in [0, 1] of resampled speakers `(num_samples,)`; the same seed draws the same speakers for every system on
+    one trial list, so that two systems can be compared sample by sample.
 
     All arrays `(trials,)`; models, tests and is_target as for speakers_of_trials. Trials share speakers and are not
     independent, so speakers are drawn, not trials (Bisani and Ney, Bootstrap estimates for confidence intervals
@@ -46,9 +62,9 @@ def eer_interval(
     resampling of users). Each sample draws as many speakers as there are, with replacement; a trial between two
     speakers counts the product of their draws, a trial within one speaker (a target trial) his draws. Open in
     those sources and chosen here: samples without target or nontarget trials are drawn again. The EER is that of
-    equal_error_rate; the interval is the (1 - level)/2 and (1 + level)/2 quantiles, linearly interpolated.
+    equal_error_rate.
 
-    Memory: about 40 bytes a trial. The same seed draws the same speakers for every system on one trial list.
+    Memory: about 40 bytes a trial.
     Raises VouchError when a class is empty, a score is NaN, or the target trials belong to fewer than two speakers.
     """
     check_scores(scores[is_target], scores[~is_target])
@@ -76,5 +92,4 @@ def eer_interval(
                 target_scores, target_weights, nontarget_scores, nontarget_weights
             )
             done += 1
-    low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    return samples
