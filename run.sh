@@ -30,7 +30,7 @@ STAGES="Stages:
   6 embeddings  of training, enrollment and test utterances
   7 backends    mean, LDA, PLDA, PLDA adapted to unlabelled target data in three ways
   8 scores      of every trial by every backend
-  9 results     results/EER, results/results.tsv, results/det_*.png"
+  9 results     results/EER, results/results.tsv, results/det_*.png, embeddings_SYSTEM.png of danse, gan"
 help_message="usage: bash run.sh [options]
 $STAGES
 Options (default):
@@ -357,6 +357,15 @@ if runs 9; then
     done
   done
   # The table has every system that was evaluated here, not only those of this call.
+  for system in $adversarial; do # before: the same network trained on the source alone, where there is one
+    maps=()
+    for shown in $(printf '%s\n' source "$system" | uniq); do
+      folder=$exp/$shown/embeddings
+      [ -f "$folder/adapt_test/embedding.scp" ] || continue
+      maps+=("$shown" "$folder/test" "$folder/adapt_test")
+    done
+    vouch plot-embeddings --print-args=false "${maps[@]}" "$results/embeddings_$system.png"
+  done
   vouch make-results --print-args=false "$results" "$exp"/*/scores/*/*.tsv
   echo
   echo "run.sh: results in $results/EER, results.tsv and det_*.png; $((SECONDS - started)) s"
