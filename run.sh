@@ -357,6 +357,7 @@ if runs 9; then
     done
   done
   # The table has every system that was evaluated here, not only those of this call.
+  vouch make-results --print-args=false "$results" "$exp"/*/scores/*/*.tsv
   for system in $adversarial; do # before: the same network trained on the source alone, where there is one
     maps=()
     for shown in $(printf '%s\n' source "$system" | uniq); do
@@ -366,7 +367,6 @@ if runs 9; then
     done
     vouch plot-embeddings --print-args=false "${maps[@]}" "$results/embeddings_$system.png"
   done
-  vouch make-results --print-args=false "$results" "$exp"/*/scores/*/*.tsv
   echo
   echo "run.sh: results in $results/EER, results.tsv and det_*.png; $((SECONDS - started)) s"
 fi
