@@ -224,3 +224,60 @@ def test_held_out_recordings_decide_which_epoch_is_used(tmp_path, capsys):
     assert len(epochs) == 3 and len(final["epochs"]) == 1 and epochs[final["epochs"][0]] == min(epochs.values())
     assert len(list((tmp_path / "model" / "checkpoints").glob("epoch-*.pt"))) == 2
     assert {"config", "speakers", "revision", "features"} <= set(final)
+
+
+DANSE = """
+network:
+  backbone: {type: resnet1d, channels: 8}
+  pooling: {type: statistics}
+  trunk_layers: 1
+  trunk_dim: 8
+  embedding_dim: 6
+  hidden_dim: 0
+  activation: elu
+objective:
+  type: danse
+  head: {type: am_softmax}
+  optimizer: {type: adam}
+  discriminator: {hidden_dim: 4}
+  discriminator_optimizer: {type: rmsprop, learning_rate: 0.003}
+training: {epochs: 2, batch_size: 4, min_frames: 20, max_frames: 30}
+"""
+
+
+@pytest.fixture
+def target(tmp_path):
+    """A data directory of unlabelled speech."""
+    data = tmp_path / "target"
+    data.mkdir()
+    generator = np.random.default_rng(5)
+    with TableWriter(f"ark,scp:{data}/feats.ark,{data}/feats.scp", "matrix", 3) as writer:
+        for i in range(9):
+            writer.write(f"t{i}", generator.normal(size=(40, 5)).astype(np.float32) + 1)
+    (data / "utt2spk").write_text("".join(f"t{i} t{i}\n" for i in range(9)))
+    (data / "utt2num_frames").write_text("".join(f"t{i} 40\n" for i in range(9)))
+    return data
+
+
+def test_a_training_with_a_target(folder, target, tmp_path, capsys):
+    (tmp_path / "d.yaml").write_text(DANSE)
+    words = ["train", f"--target={target}", str(tmp_path / "d.yaml"), str(folder / "data"), str(tmp_path / "model")]
+    assert main(words) == 0
+    assert "6 utterances, 9 of another domain" in capsys.readouterr().err
+    last = json.loads((tmp_path / "model" / "train.jsonl").read_text().splitlines()[-1])
+    assert {"discriminator_loss", "discriminator_accuracy", "adversarial_loss", "spread"} <= set(last)
+    (target / "utt2spk").write_text((target / "utt2spk").read_text().replace("t8 t8", "t8 t0"))
+    assert main(words) == 0  # the target's speakers do not matter: it is the same training
+    assert "final.pt is there already" in capsys.readouterr().err
+    assert main([*words[:1], "--dry-run", *words[1:-1], str(tmp_path / "other")]) == 0
+    assert "2 an epoch of 3 chunks" in capsys.readouterr().out
+
+
+def test_a_target_that_is_missing_or_not_wanted(folder, target, tmp_path, capsys):
+    (tmp_path / "d.yaml").write_text(DANSE)
+    rest = [str(folder / "data"), str(tmp_path / "model")]
+    text = _refused(capsys, "train", str(tmp_path / "d.yaml"), *rest)
+    assert "d.yaml has objective danse, which wants unlabelled speech of another domain; give --target" in text
+    text = _refused(capsys, "train", f"--target={target}", str(folder / "x.yaml"), *rest)
+    assert "has objective supervised, which takes no target; leave it out" in text
+    assert not (tmp_path / "model").exists()

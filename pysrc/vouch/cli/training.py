@@ -171,7 +171,7 @@ def _train(
     if force and processes.first:
         forget_training(folder)
     processes.wait()
-    features = content.fingerprint() + (target.fingerprint() if target else "")
+    features = content.fingerprint() + (target.source.fingerprint(target.num_frames) if target else "")
     check_same_training(folder, config, speakers, features, data)
     if (folder / "final.pt").exists():
         say(f"{folder}/final.pt is there already; --force=true trains again")
