@@ -270,7 +270,7 @@ def test_a_training_with_a_target(folder, target, tmp_path, capsys):
     assert main(words) == 0  # the target's speakers do not matter: it is the same training
     assert "final.pt is there already" in capsys.readouterr().err
     assert main([*words[:1], "--dry-run", *words[1:-1], str(tmp_path / "other")]) == 0
-    assert "2 an epoch of 3 chunks" in capsys.readouterr().out
+    assert "3 an epoch of 4 chunks" in capsys.readouterr().out
 
 
 def test_a_target_that_is_missing_or_not_wanted(folder, target, tmp_path, capsys):
