@@ -241,7 +241,7 @@ objective:
   optimizer: {type: adam}
   discriminator: {hidden_dim: 4}
   discriminator_optimizer: {type: rmsprop, learning_rate: 0.003}
-training: {epochs: 2, batch_size: 4, min_frames: 20, max_frames: 30}
+training: {epochs: 2, batch_size: 4, min_frames: 20, max_frames: 30, held_out: {share: 0.4, unit: speakers, criterion: transfer}}
 """
 
 
@@ -252,10 +252,10 @@ def target(tmp_path):
     data.mkdir()
     generator = np.random.default_rng(5)
     with TableWriter(f"ark,scp:{data}/feats.ark,{data}/feats.scp", "matrix", 3) as writer:
-        for i in range(9):
-            writer.write(f"t{i}", generator.normal(size=(40, 5)).astype(np.float32) + 1)
-    (data / "utt2spk").write_text("".join(f"t{i} t{i}\n" for i in range(9)))
-    (data / "utt2num_frames").write_text("".join(f"t{i} 40\n" for i in range(9)))
+        for i in range(9, 25):
+            writer.write(f"t{i:02}", generator.normal(size=(40, 5)).astype(np.float32) + 1)
+    (data / "utt2spk").write_text("".join(f"t{i:02} t{i:02}\n" for i in range(9, 25)))
+    (data / "utt2num_frames").write_text("".join(f"t{i:02} 40\n" for i in range(9, 25)))
     return data
 
 
@@ -263,14 +263,15 @@ def test_a_training_with_a_target(folder, target, tmp_path, capsys):
     (tmp_path / "d.yaml").write_text(DANSE)
     words = ["train", f"--target={target}", str(tmp_path / "d.yaml"), str(folder / "data"), str(tmp_path / "model")]
     assert main(words) == 0
-    assert "6 utterances, 9 of another domain" in capsys.readouterr().err
-    last = json.loads((tmp_path / "model" / "train.jsonl").read_text().splitlines()[-1])
-    assert {"discriminator_loss", "discriminator_accuracy", "adversarial_loss", "spread"} <= set(last)
-    (target / "utt2spk").write_text((target / "utt2spk").read_text().replace("t8 t8", "t8 t0"))
+    assert ", 16 of another domain" in capsys.readouterr().err
+    *_, figures, held_out = map(json.loads, (tmp_path / "model" / "train.jsonl").read_text().splitlines())
+    assert {"discriminator_loss", "discriminator_accuracy", "adversarial_loss", "spread"} <= set(figures)
+    assert 0 <= held_out["held_out"]["domain_probe"] <= 1
+    (target / "utt2spk").write_text((target / "utt2spk").read_text().replace("t18 t18", "t18 t09"))
     assert main(words) == 0  # the target's speakers do not matter: it is the same training
     assert "final.pt is there already" in capsys.readouterr().err
     assert main([*words[:1], "--dry-run", *words[1:-1], str(tmp_path / "other")]) == 0
-    assert "3 an epoch of 4 chunks" in capsys.readouterr().out
+    assert "1 an epoch of 4 chunks" in capsys.readouterr().out
 
 
 def test_a_target_that_is_missing_or_not_wanted(folder, target, tmp_path, capsys):

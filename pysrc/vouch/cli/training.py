@@ -141,7 +141,10 @@ def _open_target(config: dict, data: str, path: str) -> TrainingData | None:
 
     wanted = wants_target(config)
     if bool(data) == wanted:
-        return _open_data(config, data) if data else None
+        if not data:
+            return None
+        content = _open_data(config, data)
+        return content._replace(labels=content.labels * 0)
     objective = f"{path} has objective {config['objective']['type']}"
     if data:
         raise VouchError(f"--target={data}: {objective}, which takes no target; leave it out")
