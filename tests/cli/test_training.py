@@ -241,7 +241,12 @@ objective:
   optimizer: {type: adam}
   discriminator: {hidden_dim: 4}
   discriminator_optimizer: {type: rmsprop, learning_rate: 0.003}
-training: {epochs: 2, batch_size: 4, min_frames: 20, max_frames: 30, held_out: {share: 0.4, unit: speakers, criterion: transfer}}
+training:
+  epochs: 2
+  batch_size: 4
+  min_frames: 20
+  max_frames: 30
+  held_out: {share: 0.4, unit: speakers, criterion: transfer}
 """
 
 
