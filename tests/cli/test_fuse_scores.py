@@ -63,10 +63,10 @@ def test_bad_weights_are_refused(scored, capsys, weights):
 
 def test_weights_learnt_from_development_trials(scored, capsys):
     folder, scores = scored
-    (folder / "dev").write_text("".join(f"m{i} t{i} {'target' if i % 2 else 'nontarget'}\n" for i in range(40)))
+    (folder / "dev").write_text("".join(f"m{i} t{i} {'target' if i % 2 else 'nontarget'}\n" for i in range(400)))
     generator = np.random.default_rng(1)
     for name, gap in (("da", 3.0), ("db", 0.0)):
-        values = generator.normal(size=40) + gap * (np.arange(40) % 2)
+        values = generator.normal(size=400) + gap * (np.arange(400) % 2)
         (folder / name).write_text("".join(f"m{i} t{i} {value}\n" for i, value in enumerate(values)))
     options = (f"--development-trials={folder}/dev", f"--development-scores={folder}/da,{folder}/db")
     assert fuse(folder, *options) == 0
