@@ -101,10 +101,11 @@ adversarial="" # those of them that train on unlabelled target speech, too
 config_file() { if [ -f "$conf/$1" ]; then echo "$conf/$1"; else echo "$HERE/conf/$1"; fi; }
 known_systems() { for file in "$conf"/*.yaml; do basename "$file" .yaml; done | tr '\n' ' '; }
 read_settings() {
-  local system values members member lda_dim iterations within between speed source objective ceps order window
+  local system seen="" before values members member lda_dim iterations within between speed source objective ceps order window
   if [ ! -d "$conf" ] && [ -d "$HERE/$conf" ]; then conf=$HERE/$conf; fi
   [ -d "$conf" ] || fail "there is no settings folder '$conf'; --conf takes one like conf"
   for system in $systems; do
+    before=$seen seen="$seen $system"
     [ -f "$conf/$system.yaml" ] ||
       fail "there is no system '$system': $conf/$system.yaml is missing; there are $(known_systems)"
     values=$(vouch show-config \
@@ -129,7 +130,7 @@ read_settings() {
       joint)
         parts_of[$system]=${members//+/ }
         for member in ${parts_of[$system]}; do
-          [[ " ${systems%% "$system"*} " == *" $member "* || -d $exp/$member ]] ||
+          [[ $member != "$system" && (" $before " == *" $member "* || -d $exp/$member) ]] ||
             fail "$conf/$system.yaml joins $member, which is not before it in --systems, nor in $exp"
         done
         continue # it takes the embeddings of others

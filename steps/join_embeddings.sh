@@ -19,7 +19,7 @@ shift 3
 inputs=()
 for folder in "$@"; do
   for file in "$folder/$train/embedding.scp" "$folder/$part"/{embedding.scp,utt2spk}; do
-    need "$file" "steps/extract_embeddings.sh; a joint system and its parts want the same backend.speed_copies"
+    need "$file" "run.sh --stage 6 --systems $(basename "$(dirname "$folder")"), with the backend.speed_copies of the joint system"
     inputs+=("$file")
   done
 done

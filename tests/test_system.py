@@ -151,11 +151,12 @@ def test_base_is_overridden_key_by_key_and_type_by_type(tmp_path):
         ("a: [", r"x.yaml:\d+: not valid YAML"),
         ("- a", "want a mapping"),
         ("a: {b: 1,\n c: 2,\n b: 3}", "x.yaml:3: not valid YAML: key 'b' comes twice"),
+        ("a: 1 # caf\udce9", r"x.yaml: not UTF-8 text; save it"),
         ("base: nothing.yaml", r"nothing.yaml, the 'base' of .*x.yaml: No such file"),
     ],
 )
 def test_a_file_that_is_no_configuration(tmp_path, text, message):
-    (tmp_path / "x.yaml").write_text(text)
+    (tmp_path / "x.yaml").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(VouchError, match=message):
         read_config(tmp_path / "x.yaml")
 

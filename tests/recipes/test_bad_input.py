@@ -174,6 +174,10 @@ def test_every_unknown_key_of_the_trials_is_listed_before_scoring(tmp_path: Path
         (["--prepare", "local/nothing.sh"], "no data-preparation script 'local/nothing.sh'"),
         (["--conf", "conf/nothing"], "no settings folder"),
         (["--systems", "xvektor", "--conf", "conf/mini"], "there is no system 'xvektor'"),
+        (
+            ["--systems", "joint ecapa ivector", "--conf", "conf/small"],
+            "joins ecapa, which is not before it in --systems",
+        ),
         (["--systems", "joint", "--conf", "conf/small"], "joins ecapa, which is not before it in --systems"),
         (["--systems", "attentiv"], "there is no system 'attentiv' in conf or a folder of it"),
         (["--device", "gpu"], "--device 'gpu', want auto, cpu or cuda"),

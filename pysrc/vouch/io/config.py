@@ -41,6 +41,8 @@ def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     except OSError as error:
         whose = f", the 'base' of {above[-1]}" if above else ""
         raise VouchError(f"cannot read the system's configuration {path}{whose}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise VouchError(f"{path}: not UTF-8 text; save it in that encoding") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
