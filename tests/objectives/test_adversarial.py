@@ -121,7 +121,7 @@ FORMULAS = {  # name: what the discriminator descends, what the embedding networ
 
 @pytest.mark.parametrize("name", DOMAIN_LOSSES)
 def test_losses_of_domain_logits(name):
-    found = [loss(torch.tensor(Z_S), torch.tensor(Z_T)).item() for loss in DOMAIN_LOSSES[name]]
+    found = [loss(torch.tensor(Z_S), torch.tensor(Z_T)).item() for loss in DOMAIN_LOSSES[name][:2]]
     np.testing.assert_allclose(found, FORMULAS[name], rtol=1e-12)
 
 
@@ -255,3 +255,14 @@ def test_an_adversary_makes_the_domains_alike_and_without_one_they_stay_apart():
 def test_mistakes_are_named(changes, message):
     with pytest.raises(Exception, match=message):
         _objective("gan", **changes)
+
+
+@pytest.mark.parametrize(
+    ("loss", "middle"),
+    [("vanilla", 0.0), ("least_squares", 0.5), ("relativistic", 7.0), ("relativistic_average", -3.0)],
+)
+def test_the_accuracy_of_a_discriminator_is_about_what_its_loss_asks_for(loss, middle):
+    above, below = torch.tensor([0.1, 0.2, 0.2]) + middle, torch.tensor([-0.1, -0.2]) + middle
+    accuracy = DOMAIN_LOSSES[loss].accuracy
+    assert accuracy(above, below) == 1 and accuracy(below, above) == 0
+    assert accuracy(torch.cat([above, below[:1]]), below) == 0.5 * (3 / 4 + 1)

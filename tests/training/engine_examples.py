@@ -116,7 +116,7 @@ def trainer(
     if model.wants_target:
         target = Source(16)
         target.features = [features + 1 for features in target.features]
-        out = hold_out_target(16, HeldOutOptions(share=0.4), run.seed)
+        out = hold_out_target(np.arange(16), HeldOutOptions(share=0.4), run.seed)
         rest = np.flatnonzero(~out)
         target_frames = np.array([len(f) for f in target.features])
         other = KeptIn(RandomSampler(target_frames[rest], target.labels[rest], *limits[:-1], 20), rest)

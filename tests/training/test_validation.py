@@ -10,7 +10,7 @@ from vouch.errors import VouchError
 from vouch.metrics.eer import equal_error_rate
 from vouch.training.distributed import Processes
 from vouch.training.options import HeldOutOptions
-from vouch.training.validation import hold_out, pairwise_eer
+from vouch.training.validation import hold_out, hold_out_target, pairwise_eer
 
 
 def _corpus(recordings: list[int], copies: int) -> tuple[np.ndarray, np.ndarray]:
@@ -111,3 +111,15 @@ def test_processes_share_the_held_out_speech(tmp_path, monkeypatch):
     second = _Recording(1, 2, [first.given])
     assert evaluate(second) == alone
     assert len(first.given) == 2 and len(second.given) == 1  # of three batches
+
+
+def test_all_copies_of_a_recording_of_the_target_are_held_out_together():
+    groups = np.random.default_rng(1).integers(0, 40, 300)
+    out = hold_out_target(groups, HeldOutOptions(share=0.25), 2)
+    assert len(np.unique(groups[out])) == 10 and not np.intersect1d(groups[out], groups[~out]).size
+    assert np.array_equal(out, hold_out_target(groups, HeldOutOptions(share=0.25), 2))
+    assert not np.array_equal(out, hold_out_target(groups, HeldOutOptions(share=0.25), 3))
+    few = hold_out_target(groups, HeldOutOptions(share=0.5, most=60), 2)
+    assert len(np.unique(groups[few])) == 8  # 60 of 300 utterances
+    with pytest.raises(VouchError, match="0.1 of 40 target recordings is 4; want 5 or more"):
+        hold_out_target(groups, HeldOutOptions(share=0.1), 2)

@@ -248,7 +248,7 @@ def _trainer(
     if target is not None:
         target_sampler, target_held_out = keep_apart(
             target,
-            hold_out_target(len(target.labels), run.held_out, run.seed) if run.held_out.share else None,
+            hold_out_target(target.groups, run.held_out, run.seed) if run.held_out.share else None,
             run,
             lambda num_frames, _: build_target_sampler(config, num_frames),
         )

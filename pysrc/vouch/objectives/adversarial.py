@@ -114,7 +114,3 @@ class Adversarial(SpeakerClassifier):
         spread = functional.normalize(embedding.detach().float()).std(0, unbiased=False).norm()
         accuracy = (logits.argmax(1) == batch.labels).float().mean()
         return loss, {"loss": loss.detach(), "accuracy": accuracy, "spread": spread}
-
-    def told_apart(self, source: Tensor, target: Tensor) -> Tensor:
-        """The discriminator's accuracy from its domain logits, both domains weighing the same."""
-        return ((source > 0).float().mean() + (target <= 0).float().mean()) / 2

@@ -61,11 +61,12 @@ class Danse(Adversarial):
         loss, figures = self.task_loss(source, batch, progress)
         reversed_logits, _ = self.discriminator(reverse_gradient(torch.cat([source, target]), weight))
         logits = reversed_logits.float().split([len(source), len(target)])
-        domain_loss = DOMAIN_LOSSES["vanilla"].discriminator(*logits)
+        game = DOMAIN_LOSSES["vanilla"]
+        domain_loss = game.discriminator(*logits)
         updater.step("task and domain", loss + domain_loss, "embedding", "classifier", "discriminator")
         return {
             **figures,
             "discriminator_loss": domain_loss.detach(),
-            "discriminator_accuracy": self.told_apart(*logits).detach(),
+            "discriminator_accuracy": game.accuracy(*logits).detach(),
             "adversarial_loss": -weight * domain_loss.detach(),
         }

@@ -15,10 +15,18 @@ from torch.nn.functional import softplus
 
 
 class DomainLoss(NamedTuple):
-    """discriminator(z_s, z_t) and embedding(z_s, z_t): the scalars that either descends."""
+    """discriminator(z_s, z_t) and embedding(z_s, z_t): the scalars that either descends; boundary: the logit between
+    the domains, None where only differences of logits mean something."""
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
     embedding: Callable[[Tensor, Tensor], Tensor]
+    boundary: float | None = None
+
+    def accuracy(self, source: Tensor, target: Tensor) -> Tensor:
+        """The discriminator's, from its logits (batch,) and (target_batch,); both domains weigh the same. Without a
+        boundary the middle between the domains' means serves."""
+        boundary = (source.mean() + target.mean()) / 2 if self.boundary is None else self.boundary
+        return ((source > boundary).float().mean() + (target <= boundary).float().mean()) / 2
 
 
 def _vanilla(source: Tensor, target: Tensor) -> Tensor:
@@ -57,8 +65,8 @@ def _swapped(loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tens
 
 
 DOMAIN_LOSSES = {
-    "vanilla": DomainLoss(_vanilla, _inverted),
-    "least_squares": DomainLoss(_least_squares, _least_squares_inverted),
+    "vanilla": DomainLoss(_vanilla, _inverted, 0.0),
+    "least_squares": DomainLoss(_least_squares, _least_squares_inverted, 0.5),
     "relativistic": DomainLoss(_relativistic, _swapped(_relativistic)),
     "relativistic_average": DomainLoss(_relativistic_average, _swapped(_relativistic_average)),
 }

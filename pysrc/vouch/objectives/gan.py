@@ -103,7 +103,7 @@ class Gan(Adversarial):
         loss = self._loss.discriminator(*logits)
         if self._auxiliary:
             loss = loss - self._speaker_likelihood(speakers, target, labels)
-        return loss, self.told_apart(*logits).detach()
+        return loss, self._loss.accuracy(*logits).detach()
 
     def embedding_loss(self, source: Tensor, target: Tensor, labels: Tensor) -> Tensor:
         """What E descends, of the same."""

@@ -75,20 +75,21 @@ def _whole_speakers(
     return np.isin(families, present[chosen])
 
 
-def hold_out_target(utterances: int, options: HeldOutOptions, seed: int) -> np.ndarray:
-    """Which utterances of the unlabelled domain are held out: bool (utterances,), the share of them, drawn at random.
+def hold_out_target(groups: np.ndarray, options: HeldOutOptions, seed: int) -> np.ndarray:
+    """Which utterances of the unlabelled domain are held out: bool (utterances,), the share of the recordings, drawn
+    at random, all copies of one together; groups (utterances,) are the numbers of the recordings.
 
-    Raises VouchError when it is less than five, too few for the domain probe.
+    Raises VouchError when these are fewer than five, too few for the domain probe.
     """
-    number = int(min(options.share * utterances, options.most))
-    if number < 5 or number == utterances:
+    recordings = np.unique(groups)
+    number = int(options.share * len(recordings) * min(1.0, options.most / max(1.0, options.share * len(groups))))
+    if number < 5 or number == len(recordings):
         raise VouchError(
-            f"training.held_out.share {options.share} of {utterances} target utterances is {number}; want 5 or more "
-            f"for the domain probe, and some to train on"
+            f"training.held_out.share {options.share} of {len(recordings)} target recordings is {number}; want 5 or "
+            f"more for the domain probe, and some to train on"
         )
-    out = np.zeros(utterances, bool)
-    out[np.random.default_rng((seed, _SPLIT, 1)).permutation(utterances)[:number]] = True
-    return out
+    chosen = np.random.default_rng((seed, _SPLIT, 1)).permutation(recordings)[:number]
+    return np.isin(groups, chosen)
 
 
 class KeptIn:
