@@ -30,7 +30,7 @@ STAGES="Stages:
   6 embeddings  of training, enrollment and test utterances
   7 backends    mean, LDA, PLDA, PLDA adapted to unlabelled target data in three ways
   8 scores      of every trial by every backend
-  9 results     results/EER, results/results.tsv, results/det_*.png, embeddings_SYSTEM.png of danse, gan"
+  9 results     results/EER, results.tsv, det_*.png; embeddings_SYSTEM.png of danse, gan; domain_probe.tsv"
 help_message="usage: bash run.sh [options]
 $STAGES
 Options (default):
@@ -368,6 +368,15 @@ if runs 9; then
     done
     vouch plot-embeddings --print-args=false "${maps[@]}" "$results/embeddings_$system.png"
   done
+  if [ -d "$data/adapt_test" ] && [ -d "$data/test" ]; then
+    probes=()
+    for folder in "$exp"/*/embeddings; do
+      [ -f "$folder/adapt_test/embedding.scp" ] || continue
+      name=${folder%/embeddings}
+      probes+=("${name##*/}" "$folder/test" "$folder/adapt_test")
+    done
+    vouch probe-domain --print-args=false "${probes[@]}" "$results/domain_probe.tsv"
+  fi
   echo
-  echo "run.sh: results in $results/EER, results.tsv and det_*.png; $((SECONDS - started)) s"
+  echo "run.sh: results in $results (EER, results.tsv, pictures); $((SECONDS - started)) s"
 fi

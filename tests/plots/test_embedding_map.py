@@ -56,3 +56,16 @@ def test_what_makes_no_map(folders, capsys):
     assert main([*words[:3], str(folders / "x.png")]) == 1
     with pytest.raises(ValueError, match="3 embeddings make no map"):
         place(np.zeros((3, 4)))
+
+
+def test_the_domain_of_unheard_speakers_is_told_by_a_linear_classifier(folders, capsys):
+    apart = [str(folders / "source"), str(folders / "target")]
+    same = [str(folders / "source"), str(folders / "source")]
+    tsv = folders / "probe.tsv"
+    assert main(["probe-domain", "apart", *apart, "same", *same, str(tsv)]) == 0
+    header, one, two = (line.split("\t") for line in tsv.read_text().splitlines())
+    assert header == ["system", "source", "target", "probe"]
+    assert one[:3] == ["apart", "30", "30"] and float(one[3]) == 1.0
+    assert two[0] == "same" and float(two[3]) <= 0.5  # it knows the opposite of what it learnt
+    assert main(["probe-domain", "--max-utterances=1", "few", *apart, str(tsv)]) == 1
+    assert "wants two recordings or speakers of each domain" in capsys.readouterr().err

@@ -112,7 +112,8 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
     "results": {
         "check-trials": ("results", "check_trials", "list every trial key that has no embedding"),
         "evaluate": ("results", "evaluate", "EER with its interval, minimum costs and DET points of a score file"),
-        "plot-embeddings": ("embedding_map", "plot_embeddings", "a map of source and target embeddings"),
+        "plot-embeddings": ("domains", "plot_embeddings", "a map of source and target embeddings"),
+        "probe-domain": ("domains", "probe_domain", "how well a linear classifier tells the domain of embeddings"),
         "make-results": ("results", "make_results", "results.tsv, the EER table and DET plots of all evaluations"),
     },
     "training": {

@@ -12,7 +12,8 @@ def domain_probe(source: np.ndarray, target: np.ndarray, source_groups: np.ndarr
 
     Logistic regression on standardised dims, fitted anew to four fifths of the recordings (groups (utterances,): copies
     of one stay together) and asked about the last, five times over; both domains weigh the same, so that 1/2 is chance
-    whatever their numbers. Not a number where embeddings are not finite.
+    whatever their numbers. Where a domain has fewer than five groups the folds are as many as these. Not a number where
+    embeddings are not finite. Raises ValueError where a domain has one group.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import balanced_accuracy_score
@@ -20,12 +21,15 @@ def domain_probe(source: np.ndarray, target: np.ndarray, source_groups: np.ndarr
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    number = min(5, len(np.unique(source_groups)), len(np.unique(target_groups)))
+    if number < 2:
+        raise ValueError("a domain probe wants two recordings or speakers of each domain, or more")
     both = np.concatenate([source, target])
     if not np.isfinite(both).all():
         return float("nan")
     domains = np.repeat([0, 1], [len(source), len(target)])
     groups = np.concatenate([source_groups, target_groups + source_groups.max() + 1])
-    folds = GroupKFold(5, shuffle=True, random_state=0)
+    folds = GroupKFold(number, shuffle=True, random_state=0)
     classifier = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000))
     with warnings.catch_warnings(action="ignore"):  # of domains that are told apart without an error
         told = cross_val_predict(classifier, both, domains, groups=groups, cv=folds)
