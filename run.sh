@@ -5,7 +5,7 @@ set -euo pipefail
 
 stage=1                          # first stage to run
 stop_stage=9                     # last stage to run
-systems="ivector xvector asp"    # names of YAML files in the settings folder (--conf)
+systems=default                  # names of YAML files in the settings folder (--conf); default: below
 fusions=                         # systems whose scores are fused: "asp+ivector asp:plda=0.7+ivector:plda=0.3"
 prepare=local/prepare_mini.sh    # data-preparation script
 prepare_options=                 # further options of that script, in one word: "--scale 0.1"
@@ -21,6 +21,8 @@ device=auto                      # of training and embeddings: auto, cpu or cuda
 seed=0                           # of dither and augmentation (that of a training is in its YAML)
 allow_pipes=true                 # false refuses shell commands in wav.scp
 force=false                      # true: redo finished steps
+DEFAULT_SYSTEMS="ivector xvector asp"
+TARGET_SYSTEMS="source danse lsgan" # and these, where there is unlabelled speech of a target domain
 STAGES="Stages:
   1 data        data directories by the preparation script
   2 features    MFCC or filter banks, and voice activity decisions
@@ -34,7 +36,7 @@ STAGES="Stages:
 help_message="usage: bash run.sh [options]
 $STAGES
 Options (default):
-  --stage N ($stage)  --stop-stage N ($stop_stage)  --systems \"NAME ...\" ($systems)
+  --stage N ($stage)  --stop-stage N ($stop_stage)  --systems \"NAME ...\" ($DEFAULT_SYSTEMS; with unlabelled target speech $TARGET_SYSTEMS, too)
   --fusions \"SYSTEM+SYSTEM ...\" (none; each may be SYSTEM:BACKEND, SYSTEM=WEIGHT or SYSTEM:BACKEND=WEIGHT)
   --prepare SCRIPT ($prepare)  --prepare-options \"OPTION ...\" (none)
   --corpus DIR (OUT/corpus)  --out DIR (this folder)
@@ -72,6 +74,8 @@ started=$SECONDS
 for place in "$noise" "$music" "$babble" "$rirs"; do
   [ -z "$place" ] || [ -e "$place" ] || fail "there is no '$place' (--noise, --music, --babble, --rirs take a folder or an scp)"
 done
+target_systems=""
+if [ "$systems" = default ]; then systems=$DEFAULT_SYSTEMS target_systems=$TARGET_SYSTEMS; fi
 for system in $systems; do # a mistyped name is seen before any work
   [ -n "$conf" ] || compgen -G "$HERE/conf/$system.yaml" >/dev/null || compgen -G "$HERE/conf/*/$system.yaml" >/dev/null ||
     fail "there is no system '$system' in conf or a folder of it"
@@ -85,7 +89,7 @@ for fusion in $fusions; do
     [[ $part =~ ^([^:=]+)(:(cosine|plda|plda_adapt|plda_coral|plda_coral_plus))?(=([0-9]+\.?[0-9]*|\.[0-9]+))?$ && ! $part =~ =[0.]*$ ]] ||
       fail "--fusions: '$part' of '$fusion' is not SYSTEM, SYSTEM:BACKEND (cosine, plda, plda_adapt, plda_coral, plda_coral_plus), each with =WEIGHT (above 0) or not"
     name=${part%%[:=]*}
-    [[ " $systems " == *" $name "* || -d $exp/$name ]] ||
+    [[ " $systems $target_systems " == *" $name "* || -d $exp/$name ]] ||
       fail "--fusions: '$name' of '$fusion' is not among --systems, nor in $exp"
   done
 done
@@ -95,13 +99,14 @@ runs() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 
 # The settings: feature and VAD configurations, augment.conf, and one YAML a system.
 declare -A features=() kind_of=() frontend=() backend_options=() backend_data=() trained_on=() parts_of=()
-kinds=""      # of features
-networks=""   # systems with a network
+kinds=""       # of features
+networks=""    # systems with a network
 adversarial="" # those of them that train on unlabelled target speech, too
 config_file() { if [ -f "$conf/$1" ]; then echo "$conf/$1"; else echo "$HERE/conf/$1"; fi; }
 known_systems() { for file in "$conf"/*.yaml; do basename "$file" .yaml; done | tr '\n' ' '; }
 read_settings() {
   local system seen="" before values members member lda_dim iterations within between speed source objective ceps order window
+  kinds="" networks="" adversarial=""
   if [ ! -d "$conf" ] && [ -d "$HERE/$conf" ]; then conf=$HERE/$conf; fi
   [ -d "$conf" ] || fail "there is no settings folder '$conf'; --conf takes one like conf"
   for system in $systems; do
@@ -157,7 +162,9 @@ for part in train enroll test; do need "$data/$part/utt2spk" "run.sh --stage 1";
 parts="enroll test" lists="source"
 if [ -d "$data/adapt" ]; then
   parts="enroll test adapt adapt_enroll adapt_test" lists="source target"
+  systems="$systems $target_systems"
 fi
+if [ -n "$conf" ] && [[ $parts == *adapt* && -n $target_systems ]]; then read_settings; fi
 if [ -z "$conf" ]; then
   if [ -f "$data/run.conf" ]; then
     if grep -v '^--conf=' "$data/run.conf" | grep -q '[^ ]'; then fail "$data/run.conf: only a line --conf=DIR may be there"; fi
