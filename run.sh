@@ -248,8 +248,8 @@ if runs 4; then
   done
 fi
 
-# Without a GPU the systems are trained side by side, each on its share of the cores: many small operations gain
-# little from a second core, and lose much when it is busy.
+# Without a GPU the systems are trained side by side, as many as there are cores, each on its share of them: many small
+# operations gain little from a second core, and lose much when it is busy.
 train_system() {
   local step=(train.sh)
   if [ "${kind_of[$1]}" = ivector ]; then step=(train_ivector.sh --nj "$ivector_jobs"); fi
@@ -270,11 +270,12 @@ if runs 5; then
   if [[ ${#names[@]} -le 1 || $train_cmd == *--gpu* ]]; then
     for system in "${names[@]}"; do train_system "$system" "$nj"; done
   else
-    threads=$((nj / ${#names[@]}))
+    together=$((nj < ${#names[@]} ? nj : ${#names[@]}))
     trainings=() failed=""
     trap 'kill "${trainings[@]}" 2>/dev/null || true; wait' EXIT
     for system in "${names[@]}"; do
-      train_system "$system" "$((threads > 0 ? threads : 1))" &
+      while [ "$(jobs -pr | wc -l)" -ge "$together" ]; do wait -n || true; done
+      train_system "$system" "$((nj / together))" &
       trainings+=($!)
     done
     for i in "${!names[@]}"; do wait "${trainings[i]}" || failed="$failed ${names[i]}"; done
