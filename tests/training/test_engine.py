@@ -63,6 +63,20 @@ def test_a_killed_training_ends_as_the_uninterrupted_one(tmp_path, kind):
     ]
 
 
+def test_figures_of_a_part_of_the_steps_are_means_over_these(tmp_path):
+    run = trainer(tmp_path, epochs=1)
+    update, steps = run.objective.update, iter(range(99))
+
+    def with_more_later(batch, updater):
+        figures, step = update(batch, updater), next(steps)
+        return {**figures, "late": torch.tensor(float(step))} if step >= 2 else figures
+
+    run.objective.update = with_more_later
+    run.run()
+    first = _lines(tmp_path)[0]
+    assert first["step"] > 3 and first["late"] == pytest.approx((2 + first["step"] - 1) / 2)
+
+
 def test_the_seed_decides_everything(tmp_path):
     runs = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):

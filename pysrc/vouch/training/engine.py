@@ -83,7 +83,7 @@ class Trainer:
         self.finished = options.epochs == 0
         self._peaks = {name: [group["lr"] for group in o.param_groups] for name, o in self.optimizers.items()}
         self._sums: dict[str, Tensor] = {}  # of figures times chunks since the last line of the log
-        self._chunks = 0
+        self._chunks: dict[str, int] = {"": 0}  # that each figure is of, and all ("")
         self._data_seconds = 0.0
         self._saved_at = self._logged_at = time.monotonic()
 
@@ -210,9 +210,10 @@ class Trainer:
         if self.average is not None:
             self.average.update()
         for chunks, figures in found:
-            self._chunks += chunks
+            self._chunks[""] += chunks
             for name, value in figures.items():
                 self._sums[name] = self._sums.get(name, 0.0) + value.float() * chunks
+                self._chunks[name] = self._chunks.get(name, 0) + chunks
 
     def _part(self, batch: Batch, number: int) -> Batch:
         """One of the parts that a batch is accumulated from."""
@@ -227,16 +228,16 @@ class Trainer:
 
     def _log(self, logs: Logs, epoch: int, progress: float) -> None:
         """A line with the means over the last steps of all processes."""
-        names = list(self._sums)
-        chunks = torch.tensor(float(self._chunks), device=self.device)
-        sums = torch.stack([*self._sums.values(), chunks])
+        names = list(self._sums)  # an objective may have further figures in a later part of the training
+        counts = torch.tensor([*(self._chunks[name] for name in names), self._chunks[""]], device=self.device).float()
+        sums = torch.cat([torch.stack(list(self._sums.values())), counts]) if names else counts
         self.processes.sum(sums)
-        *means, chunks = sums.tolist()
+        *sums, chunks = sums.tolist()
         now = time.monotonic()
         seconds = max(now - self._logged_at, 1e-9)
         optimizer = next(iter(self._peaks))
         values = {
-            **{name: mean / chunks for name, mean in zip(names, means, strict=True)},
+            **{name: sums[i] / sums[len(names) + i] for i, name in enumerate(names)},
             "learning_rate": self._peaks[optimizer][0] * self.options.schedule.factor(progress),
             "skipped": self.skips.total,
             "data_seconds": round(self._data_seconds, 3),
@@ -250,7 +251,7 @@ class Trainer:
         wrong = self.watch.look(values)
         if wrong:
             logs.collapse(self.step, epoch, wrong)
-        self._sums, self._chunks, self._data_seconds, self._logged_at = {}, 0, 0.0, now
+        self._sums, self._chunks, self._data_seconds, self._logged_at = {}, {"": 0}, 0.0, now
 
     def _end_epoch(self, logs: Logs, epoch: int) -> None:
         """Held-out figures, the checkpoints, and whether to go on."""
