@@ -162,15 +162,23 @@ for part in train enroll test; do need "$data/$part/utt2spk" "run.sh --stage 1";
 parts="enroll test" lists="source"
 if [ -d "$data/adapt" ]; then
   parts="enroll test adapt adapt_enroll adapt_test" lists="source target"
-  systems="$systems $target_systems"
 fi
-if [ -n "$conf" ] && [[ $parts == *adapt* && -n $target_systems ]]; then read_settings; fi
-if [ -z "$conf" ]; then
+add_target_systems() { # to the default ones, where there is a target domain, those that the settings folder has
+  local system
+  for system in $target_systems; do
+    if [ "$lists" != source ] && [ -f "$conf/$system.yaml" ]; then systems="$systems $system"; fi
+  done
+}
+if [ -n "$conf" ]; then
+  if [ -n "$target_systems" ]; then add_target_systems && read_settings; fi
+else
   if [ -f "$data/run.conf" ]; then
     if grep -v '^--conf=' "$data/run.conf" | grep -q '[^ ]'; then fail "$data/run.conf: only a line --conf=DIR may be there"; fi
     conf=$(sed -n 's/^--conf=//p' "$data/run.conf")
   fi
   conf=${conf:-conf}
+  if [ ! -d "$conf" ] && [ -d "$HERE/$conf" ]; then conf=$HERE/$conf; fi
+  add_target_systems
   read_settings
 fi
 
@@ -374,7 +382,7 @@ if runs 9; then
       [ -f "$folder/adapt_test/embedding.scp" ] || continue
       maps+=("$shown" "$folder/test" "$folder/adapt_test")
     done
-    vouch plot-embeddings --print-args=false "${maps[@]}" "$results/embeddings_$system.png"
+    if [ ${#maps[@]} -gt 0 ]; then vouch plot-embeddings --print-args=false "${maps[@]}" "$results/embeddings_$system.png"; fi
   done
   if [ -d "$data/adapt_test" ] && [ -d "$data/test" ]; then
     probes=()
@@ -383,7 +391,7 @@ if runs 9; then
       name=${folder%/embeddings}
       probes+=("${name##*/}" "$folder/test" "$folder/adapt_test")
     done
-    vouch probe-domain --print-args=false "${probes[@]}" "$results/domain_probe.tsv"
+    if [ ${#probes[@]} -gt 0 ]; then vouch probe-domain --print-args=false "${probes[@]}" "$results/domain_probe.tsv"; fi
   fi
   echo
   echo "run.sh: results in $results (EER, results.tsv, pictures); $((SECONDS - started)) s"

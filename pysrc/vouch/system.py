@@ -218,6 +218,14 @@ def _resolve_network(top: dict[str, Any], path: str) -> dict[str, Any]:
             _construct(Optimizer, objective[key], path, f"objective.{key}")
     top.update(network=network, objective=objective)
     top["training"] = _resolve_training(top["training"], path)
+    if (
+        top["training"]["held_out"]["criterion"] == "transfer"
+        and not COMPONENTS["objective"][objective["type"]].wants_target
+    ):
+        raise VouchError(
+            f"{path}: training.held_out.criterion transfer wants another domain, which objective {objective['type']} "
+            f"does not take; want eer, accuracy or loss"
+        )
     given = top["backend"]
     top["backend"] = _check(given, BackendOptions, path, "backend.")
     if "lda_dim" not in given:

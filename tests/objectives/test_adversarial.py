@@ -55,17 +55,18 @@ def _numbers(objective) -> dict[str, torch.Tensor]:
 
 
 class _Recorder(Updater):
-    """An Updater that notes which networks each of its steps moved."""
+    """An Updater that notes which networks each of its steps moved, and by how much."""
 
     def __init__(self, objective, batch_size: int = 6) -> None:
         super().__init__(objective.optimizers(), batch_size)
-        self.objective, self.moved = objective, {}
+        self.objective, self.moved, self.ways = objective, {}, {}
 
     def step(self, name, loss, *optimizers) -> None:
         before = _numbers(self.objective)
         super().step(name, loss, *optimizers)
         after = _numbers(self.objective)
         self.moved[name] = [part for part in PARTS if not before[part].equal(after[part])]
+        self.ways[name] = {part: before[part] - after[part] for part in PARTS}
 
 
 def _update(objective, batch: Batch) -> _Recorder:
@@ -195,6 +196,35 @@ def test_gradient_reversal_is_the_difference_of_the_losses():
     assert updater.figures["adversarial_loss"].item() == pytest.approx(-weight * ramp * domain.item(), rel=1e-4)
 
 
+@pytest.mark.parametrize("schedule", ["constant", "sigmoid"])
+@pytest.mark.parametrize("loss", GAMES)
+def test_each_player_descends_its_own_loss(loss, schedule):
+    def gan(order: str):
+        return _objective("gan", loss=loss, weight=0.7, weight_schedule=schedule, order=order)
+
+    ramp = 1.0 if schedule == "constant" else 2 / (1 + math.exp(-10 / 3)) - 1
+    batch = _batch()
+    other = gan("adversarial discriminator task")
+    domains = other.domains(batch)
+    expected = _gradients(other, other.embedding_loss(*domains, batch.labels))["embedding"]
+    way = _update(gan("adversarial discriminator task"), batch).ways["adversarial"]["embedding"]
+    assert expected.abs().max() > 1e-4
+    torch.testing.assert_close(way / 0.1, 0.7 * ramp * expected, rtol=1e-3, atol=1e-5)
+    loss_of_discriminator, _ = other.discriminator_loss(*domains, batch.labels)
+    expected = _gradients(other, loss_of_discriminator)["discriminator"]
+    way = _update(gan("discriminator adversarial task"), batch).ways["discriminator"]["discriminator"]
+    assert expected.abs().max() > 1e-4
+    torch.testing.assert_close(way / 0.1, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_speakers_of_the_target_are_guessed_without_a_trace():
+    for speaker_head in ("source", "both"):
+        objective = _objective("gan", loss="auxiliary", speaker_head=speaker_head)
+        _update(objective, _batch())
+        assert objective.network.segment.num_batches_tracked == 1  # by the task
+        assert objective.network.segment.training
+
+
 @pytest.mark.parametrize("type", ["danse", "gan"])
 def test_pretraining_is_cross_entropy_without_an_adversary(type):
     objective = _objective(type, pretraining=0.25)
@@ -222,10 +252,11 @@ def test_with_weight_0_the_target_is_not_looked_at(type):
     assert ends[0].equal(ends[1])
 
 
-def test_an_adversary_makes_the_domains_alike_and_without_one_they_stay_apart():
+@pytest.mark.parametrize("type", ["danse", "gan"])
+def test_an_adversary_makes_the_domains_alike_and_without_one_they_stay_apart(type):
     def apart(weight: float) -> float:
         """Distance of the domains' means in standard deviations, along the direction between them."""
-        objective = _objective("danse", weight=weight, pretraining=0.0)
+        objective = _objective(type, weight=weight, pretraining=0.0)
         for step in range(150):
             _update(objective, _batch(0.9, seed=step))
         objective.eval()

@@ -15,8 +15,7 @@ SMALL_IVECTOR = (
 )
 SMALL = "network: {embedding_dim: 32, hidden_dim: 32, backbone: {channels: 32, pooled_channels: 64}}\n"
 SMALL_ADVERSARIAL = (
-    "network: {embedding_dim: 16, backbone: {channels: 16}}\n"
-    "objective: {discriminator: {hidden_dim: 16}}\n"
+    "network: {embedding_dim: 16, backbone: {channels: 16}}\nobjective: {discriminator: {hidden_dim: 16}}\n"
 )
 
 

@@ -78,7 +78,7 @@ def _speech(kind: str) -> torch.Tensor:
 
 def _train(config: dict[str, Any], steps: int = 300, chunks: int = 12, frames: int = 64) -> float:
     """Train by the configuration's objective until the mean loss of five steps, the margin ramp being over, is below
-    0.2; that mean, or the last one. The unlabelled domain of an adversarial one has the same speech, its spectra tilted.
+    0.2; that mean, or the last one. The unlabelled domain of an adversarial one has the same speech with other spectra.
     """
     torch.manual_seed(1)
     speech = _speech(config["features"])

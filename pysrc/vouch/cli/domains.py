@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ def plot_embeddings(argv: list[str]) -> None:
     opts, (*words, png) = options.parse(argv)
     if len(words) % 3:
         raise VouchError("plot-embeddings wants titles with two directories each, then the picture's name")
+    _check_options(opts.max_utterances, opts.seed, opts.speakers)
     from vouch.io.streams import open_output
     from vouch.plots.embedding_map import maps_png
 
@@ -57,6 +59,7 @@ def probe_domain(argv: list[str]) -> None:
     opts, (*words, tsv) = options.parse(argv)
     if len(words) % 3:
         raise VouchError("probe-domain wants systems with two directories each, then the table's name")
+    _check_options(opts.max_utterances, opts.seed)
     import numpy as np
 
     from vouch.io.streams import open_output
@@ -68,6 +71,7 @@ def probe_domain(argv: list[str]) -> None:
         (source_speakers, source), (target_speakers, target) = (
             _read(folder, opts.max_utterances, opts.seed) for folder in folders
         )
+        _check_dims(source, target, folders)
         groups = [np.unique(speakers, return_inverse=True)[1] for speakers in (source_speakers, target_speakers)]
         try:
             accuracy = domain_probe(source, target, *groups)
@@ -77,6 +81,19 @@ def probe_domain(argv: list[str]) -> None:
         log(f"{name}: a linear classifier tells the domain of {100 * accuracy:.1f} % of the embeddings (50: chance)")
     with open_output(tsv) as stream:
         stream.write("".join(lines).encode())
+
+
+def _check_options(max_utterances: int, seed: int, speakers: int = 0) -> None:
+    if max_utterances < 1 or seed < 0 or speakers < 0:
+        raise VouchError("--max-utterances wants 1 or more, --seed and --speakers 0 or more")
+
+
+def _check_dims(source: np.ndarray, target: np.ndarray, folders: Sequence[str]) -> None:
+    if source.shape[1] != target.shape[1]:
+        raise VouchError(
+            f"{' and '.join(folders)} have embeddings of {source.shape[1]} and {target.shape[1]} dims; extract both "
+            f"with the same model"
+        )
 
 
 def _read(folder: str, most: int, seed: int) -> tuple[list[str], np.ndarray]:
@@ -109,6 +126,7 @@ def _map(title: str, source: str, target: str, most: int, coloured: int, seed: i
         named = set(names[np.lexsort((names, -counts))][:coloured].tolist())
         vectors.append(own)
         shown.extend(speaker if speaker in named else "" for speaker in speakers)
+    _check_dims(*vectors, (source, target))
     try:
         points = place(np.concatenate(vectors), seed)
     except ValueError as error:

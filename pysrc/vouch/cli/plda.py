@@ -221,7 +221,7 @@ def adapt_plda_coral(argv: list[str]) -> None:
     )
     options.add("binary", True, "write the model in binary")
     options.add("plus", False, "CORAL+ instead of CORAL")
-    options.add("scale", 0.8, "of CORAL+, for both covariances", single=True)
+    options.add("scale", 0.8, "0 to 1, of --plus, for both covariances", single=True)
     options.add(
         "shrinkage",
         -1.0,
@@ -229,6 +229,8 @@ def adapt_plda_coral(argv: list[str]) -> None:
         single=True,
     )
     opt, (plda_in, vectors, plda_out) = options.parse(argv)
+    if not 0 <= opt.scale <= 1 or not opt.shrinkage <= 1:
+        raise VouchError("--scale wants 0 to 1, --shrinkage at most 1")
     default_to_one_thread()
 
     from vouch.backend.coral import coral, coral_plus

@@ -98,7 +98,8 @@ def train(argv: list[str]) -> int:
     if config["kind"] != "network":
         how = "train it with vouch train-ivector-system" if config["kind"] == "ivector" else "it has nothing to train"
         raise VouchError(f"{config_path} is no network but of kind {config['kind']}; {how}")
-    content, target = _open_data(config, data), _open_target(config, opts.target, config_path)
+    content = _open_data(config, data)
+    target = _open_target(config, opts.target, config_path, content)
     processes = Processes()
     if opts.dry_run:
         return _dry_run(config, content, target, processes)
@@ -121,7 +122,7 @@ def train(argv: list[str]) -> int:
         torch.set_flush_denormal(False)
 
 
-def _open_data(config: dict, data: str) -> TrainingData:
+def _open_data(config: dict, data: str, fewest_speakers: int = 2) -> TrainingData:
     """Features of archives, or recordings, as training.source says."""
     from vouch.cli.training_data import read_training_data
     from vouch.system import training_options
@@ -129,13 +130,13 @@ def _open_data(config: dict, data: str) -> TrainingData:
 
     run = training_options(config)
     if not isinstance(run.source, WaveformOptions):
-        return read_training_data(data)
+        return read_training_data(data, fewest_speakers)
     from vouch.cli.waveform_data import open_waveforms
 
-    return open_waveforms(data, config["features"], run.source, run.seed)
+    return open_waveforms(data, config["features"], run.source, run.seed, fewest_speakers)
 
 
-def _open_target(config: dict, data: str, path: str) -> TrainingData | None:
+def _open_target(config: dict, data: str, path: str, source: TrainingData) -> TrainingData | None:
     """The other domain's speech, whose speakers do not matter, for an objective that wants one."""
     from vouch.system import wants_target
 
@@ -143,7 +144,12 @@ def _open_target(config: dict, data: str, path: str) -> TrainingData | None:
     if bool(data) == wanted:
         if not data:
             return None
-        content = _open_data(config, data)
+        content = _open_data(config, data, fewest_speakers=1)
+        if len(content.source) and content.source.shape(0)[1] != source.source.shape(0)[1]:
+            raise VouchError(
+                f"--target={data} has features of {content.source.shape(0)[1]} dims, the training data have "
+                f"{source.source.shape(0)[1]}; make both with the same configuration"
+            )
         return content._replace(labels=content.labels * 0)
     objective = f"{path} has objective {config['objective']['type']}"
     if data:
@@ -174,7 +180,7 @@ def _train(
     if force and processes.first:
         forget_training(folder)
     processes.wait()
-    features = content.fingerprint() + (target.source.fingerprint(target.num_frames) if target else "")
+    features = content.fingerprint() + (target.fingerprint() if target else "")
     check_same_training(folder, config, speakers, features, data)
     if (folder / "final.pt").exists():
         say(f"{folder}/final.pt is there already; --force=true trains again")

@@ -37,9 +37,10 @@ class Adversarial(SpeakerClassifier):
     pre-training (by cross entropy: the head without its margin, and no adversary) takes a share `pretraining` of the
     training, and margin ramps and the adversary's schedule begin after it; weight (of the adversarial loss), 1;
     weight_schedule, constant, or the sigmoid ramp 2 / (1 + e^(-10 p)) - 1 of Ganin & Lempitsky (1409.7495), section
-    3.1, p being the share of the training behind.
+    3.1, p being the share of the training after the pre-training that is behind.
 
-    With weight 0 the target is not looked at: this is training on the source alone.
+    With weight 0 the networks do not see the target: this is training on the source alone. It differs from a small
+    weight in the statistics of batch normalisation, too. (The domain probe still looks at the held-out target.)
     """
 
     wants_target = True

@@ -29,7 +29,9 @@ class Gan(Adversarial):
 
     Source: Bhattacharya et al., 1811.03063. Left open there: where D's update stands (`order`; here last), how many
     there are (`discriminator_steps`, all on the same batch; here one), the weight of the adversarial loss (1), whether
-    RelGAN is plain or average, and the form of AuxGAN.
+    RelGAN is plain or average, and the form of AuxGAN. Both updates of E are by one optimizer, which keeps one set of
+    moments and decays the weights twice a step. The average form of RelGAN compares with means over a part of the
+    batch, so that it depends a little on training.accumulate and on the number of processes.
 
     Arguments: as Adversarial's; loss, order (the names task, adversarial, discriminator), discriminator_steps,
     speaker_head (of loss auxiliary).
@@ -127,7 +129,11 @@ class Gan(Adversarial):
         likelihood = -functional.cross_entropy(speakers[0], labels)
         if not self._both:
             return likelihood
+        segment = self.network.segment
+        training = segment.training
+        segment.eval()  # its statistics are those of the source
         with torch.no_grad():
-            hidden = self.network.segment(self.network.embedding(target))
+            hidden = segment(self.network.embedding(target))
             _, logits = self.classify(hidden, torch.zeros(len(target), dtype=torch.long, device=target.device), 1.0)
+        segment.train(training)
         return likelihood - functional.cross_entropy(speakers[1], logits.argmax(1))

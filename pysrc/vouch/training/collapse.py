@@ -17,8 +17,8 @@ class CollapseWatch:
       five lines: its loss by a fifth (margin ramps alone raise a loss) and its accuracy by 0.1;
     - all embeddings point in one direction (their spread, sqrt(1 - |mean of the normalised|^2), is below 0.05).
 
-    The thresholds are ours. Figures: loss, accuracy, discriminator_accuracy, spread; without the last two there is
-    nothing to watch.
+    The thresholds are ours. Figures: loss, accuracy, spread (without it there is nothing to watch), and
+    discriminator_accuracy while the game is on.
     """
 
     def __init__(self) -> None:
@@ -33,11 +33,11 @@ class CollapseWatch:
         return new
 
     def _find(self, figures: dict[str, float]) -> str:
-        if "spread" in figures and figures["spread"] < _SPREAD:
-            return "all embeddings point in one direction: lower objective.weight"
-        if "discriminator_accuracy" not in figures:
+        if "spread" not in figures:
             return ""
-        self._last.append([figures["loss"], figures["accuracy"], figures["discriminator_accuracy"]])
+        if figures["spread"] < _SPREAD:
+            return "all embeddings point in one direction: lower the learning rate or objective.weight"
+        self._last.append([figures["loss"], figures["accuracy"], figures.get("discriminator_accuracy", 1.0)])
         self._last = self._last[-_LINES:]
         if len(self._last) < _LINES:
             return ""

@@ -43,6 +43,8 @@ class HeldOutOptions:
         for name, least in (("most", 1), ("max_frames", 1), ("keep_best", 1), ("patience", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} {getattr(self, name)}, want {least} or more")
+        if self.unit == "speakers" and self.criterion in ("accuracy", "loss"):
+            raise ValueError(f"criterion {self.criterion} means nothing for speakers that are never heard; want eer")
         if self.patience and not self.share:
             raise ValueError("patience wants a share of held-out utterances above 0")
 

@@ -79,14 +79,15 @@ def hold_out_target(groups: np.ndarray, options: HeldOutOptions, seed: int) -> n
     """Which utterances of the unlabelled domain are held out: bool (utterances,), the share of the recordings, drawn
     at random, all copies of one together; groups (utterances,) are the numbers of the recordings.
 
-    Raises VouchError when these are fewer than five, too few for the domain probe.
+    Two at least, which the domain probe wants. Raises VouchError when this leaves none to train on.
     """
     recordings = np.unique(groups)
-    number = int(options.share * len(recordings) * min(1.0, options.most / max(1.0, options.share * len(groups))))
-    if number < 5 or number == len(recordings):
+    share = options.share * min(1.0, options.most / max(1.0, options.share * len(groups)))
+    number = max(2, int(share * len(recordings)))
+    if number >= len(recordings):
         raise VouchError(
-            f"training.held_out.share {options.share} of {len(recordings)} target recordings is {number}; want 5 or "
-            f"more for the domain probe, and some to train on"
+            f"training.held_out.share {options.share} of {len(recordings)} target recordings is {number}, which leaves "
+            f"none to train on; set it to 0"
         )
     chosen = np.random.default_rng((seed, _SPLIT, 1)).permutation(recordings)[:number]
     return np.isin(groups, chosen)
