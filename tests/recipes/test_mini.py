@@ -177,8 +177,8 @@ def test_the_same_command_again_does_nothing_up_to_the_embeddings(run: Run) -> N
     before = run.times(*kept)
     said = run.repeat("--stop-stage", "6")
     changed = {str(path.relative_to(run.out)) for path, time in run.times(*kept).items() if before.get(path) != time}
-    # features and VAD of 6 directories, augmentation of both domains, training features of networks, of i-vectors and of
-    # the target; embeddings of 6 directories by each system
+    # features and VAD of 6 directories, augmentation of both domains, training features of networks, i-vectors and the
+    # target; embeddings of 6 directories by each system
     assert said.count("is done already") >= 2 * 6 + 2 + 3 + len(SYSTEMS) * 6
     assert not changed
 
