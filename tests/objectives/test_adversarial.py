@@ -1,6 +1,7 @@
 """The adversarial objectives: their losses by the formulas, and each gradient only where the equation says."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -57,8 +58,8 @@ def _numbers(objective) -> dict[str, torch.Tensor]:
 class _Recorder(Updater):
     """An Updater that notes which networks each of its steps moved, and by how much."""
 
-    def __init__(self, objective, batch_size: int = 6) -> None:
-        super().__init__(objective.optimizers(), batch_size)
+    def __init__(self, objective, batch_size: int, scaler) -> None:
+        super().__init__(objective.optimizers(), batch_size, scaler)
         self.objective, self.moved, self.ways = objective, {}, {}
 
     def step(self, name, loss, *optimizers) -> None:
@@ -69,8 +70,8 @@ class _Recorder(Updater):
         self.ways[name] = {part: before[part] - after[part] for part in PARTS}
 
 
-def _update(objective, batch: Batch) -> _Recorder:
-    updater = _Recorder(objective)
+def _update(objective, batch: Batch, scaler=None) -> _Recorder:
+    updater = _Recorder(objective, len(batch.labels), scaler)
     updater.begin(len(batch.labels))
     updater.figures = objective.update(batch, updater)
     updater.finish()
@@ -223,6 +224,27 @@ def test_speakers_of_the_target_are_guessed_without_a_trace():
         _update(objective, _batch())
         assert objective.network.segment.num_batches_tracked == 1  # by the task
         assert objective.network.segment.training
+
+
+@pytest.mark.parametrize("loss", ["danse", *GAMES])
+def test_precisions_agree(loss):
+    """16-bit matrix products move the networks almost the same way; scaled losses, one scale each, exactly so."""
+    figures, ways = [], []
+    for precision in ("float32", "bfloat16", "scaled"):
+        objective = _objective("danse") if loss == "danse" else _objective("gan", loss=loss)
+        before = _numbers(objective)
+        scaler = partial(torch.amp.GradScaler, "cpu", init_scale=1024.0) if precision == "scaled" else None
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            updater = _update(objective, _batch(), scaler)
+        figures.append([value.item() for value in updater.figures.values()])
+        after = _numbers(objective)
+        ways.append(torch.cat([before[part] - after[part] for part in PARTS]))
+        assert all(value.dtype == torch.float32 for value in after.values())
+    assert torch.nn.functional.cosine_similarity(ways[0], ways[1], 0) > 0.95
+    np.testing.assert_allclose(figures[1], figures[0], rtol=0.05, atol=0.2)
+    torch.testing.assert_close(ways[2], ways[0], rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(figures[2], figures[0], rtol=1e-6)
+    assert set(updater.state_dict()) == set(updater.moved)  # a scaler for every loss
 
 
 @pytest.mark.parametrize("type", ["danse", "gan"])
