@@ -86,8 +86,8 @@ for fusion in $fusions; do
     fail "--fusions: '$fusion' names a backend for some of its systems; name one for each, or for none"
   [ "$(tr + '\n' <<<"$fusion" | sed 's/=.*//' | sort | uniq -d | wc -l)" -eq 0 ] || fail "--fusions: '$fusion' has a system twice"
   for part in ${fusion//+/ }; do
-    [[ $part =~ ^([^:=]+)(:(cosine|plda|plda_adapt|plda_coral|plda_coral_plus))?(=([0-9]+\.?[0-9]*|\.[0-9]+))?$ && ! $part =~ =[0.]*$ ]] ||
-      fail "--fusions: '$part' of '$fusion' is not SYSTEM, SYSTEM:BACKEND (cosine, plda, plda_adapt, plda_coral, plda_coral_plus), each with =WEIGHT (above 0) or not"
+    [[ $part =~ ^([^:=]+)(:(cosine|cosine_adapt|plda|plda_adapt|plda_coral|plda_coral_plus))?(=([0-9]+\.?[0-9]*|\.[0-9]+))?$ && ! $part =~ =[0.]*$ ]] ||
+      fail "--fusions: '$part' of '$fusion' is not SYSTEM, SYSTEM:BACKEND (cosine, cosine_adapt, plda, plda_adapt, plda_coral, plda_coral_plus), each with =WEIGHT (above 0) or not"
     name=${part%%[:=]*}
     [[ " $systems $target_systems " == *" $name "* || -d $exp/$name ]] ||
       fail "--fusions: '$name' of '$fusion' is not among --systems, nor in $exp"
@@ -328,7 +328,7 @@ if runs 7; then
 fi
 
 backends="cosine plda"
-if [ -d "$data/adapt" ]; then backends="cosine plda plda_adapt plda_coral plda_coral_plus"; fi
+if [ -d "$data/adapt" ]; then backends="cosine cosine_adapt plda plda_adapt plda_coral plda_coral_plus"; fi
 if runs 8; then
   for system in $systems; do
     announce 8 "scores of $system"

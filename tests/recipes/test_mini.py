@@ -16,7 +16,7 @@ from vouch.io.ivector_extractor import read_ivector_extractor
 from vouch.io.tables import read_table
 
 NETWORKS = ("xvector", "asp", "danse")
-BACKENDS = ("cosine", "plda", "plda_adapt", "plda_coral", "plda_coral_plus")
+BACKENDS = ("cosine", "cosine_adapt", "plda", "plda_adapt", "plda_coral", "plda_coral_plus")
 SYSTEMS = ("ivector", *NETWORKS)
 AUGMENT = "--types=reverb noise music babble\n--speeds=0.9\n--copies=0.5\n"
 
@@ -200,6 +200,24 @@ def test_stage_7_repeats_the_results_and_needs_the_embeddings_alone(run: Run) ->
         for number, path in enumerate(hidden):
             call("rm", "-rf", path)
             (run.out / f"hidden{number}").rename(path)
+
+
+def test_cosines_are_of_embeddings_centred_on_the_training_mean_or_on_the_targets(run: Run) -> None:
+    folder = run.out / "exp/danse/embeddings"
+
+    def read(part: str, name: str = "embedding") -> dict[str, np.ndarray]:
+        return dict(read_table(f"scp:{folder}/{part}/{name}.scp", "vector"))
+
+    for domain, models, test in (("source", "enroll", "test"), ("target", "adapt_enroll", "adapt_test")):
+        enrolled, tested = read(models, "spk_embedding"), read(test)
+        for backend in ("cosine", "cosine_adapt"):
+            own = (domain, backend) == ("target", "cosine_adapt")
+            mean = np.mean([*read("adapt" if own else "train_backend").values()], 0)
+            for line in (run.out / f"exp/danse/scores/{domain}/{backend}.scores").read_text().splitlines():
+                model, utterance, score = line.split()
+                sides = [vector - mean for vector in (enrolled[model], tested[utterance])]
+                cosine = sides[0] @ sides[1] / np.linalg.norm(sides[0]) / np.linalg.norm(sides[1])
+                assert float(score) == pytest.approx(cosine, abs=1e-4)
 
 
 # Joined embeddings: each centred on its mean over the training data and scaled to the length sqrt(dim).
