@@ -94,7 +94,6 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
         "ivector-compute-plda": ("plda", "ivector_compute_plda", "train a PLDA model"),
         "ivector-copy-plda": ("plda", "ivector_copy_plda", "copy, convert or smooth a PLDA model"),
         "ivector-adapt-plda": ("plda", "ivector_adapt_plda", "adapt a PLDA model to unlabelled vectors"),
-        "adapt-plda-coral": ("plda", "adapt_plda_coral", "adapt a PLDA model by CORAL or CORAL+"),
         "ivector-plda-scoring": ("scoring", "ivector_plda_scoring", "PLDA log likelihood ratio of each trial"),
         "ivector-compute-dot-products": ("scoring", "ivector_compute_dot_products", "dot product of each trial"),
     },
@@ -109,11 +108,14 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
         "paste-vectors": ("vectors", "paste_vectors", "join the vectors of several tables"),
         "fuse-scores": ("fusion", "fuse_scores", "the mean of several systems' normalised scores"),
     },
+    "domains": {
+        "adapt-plda-coral": ("plda", "adapt_plda_coral", "adapt a PLDA model by CORAL or CORAL+"),
+        "plot-embeddings": ("domains", "plot_embeddings", "a map of source and target embeddings"),
+        "probe-domain": ("domains", "probe_domain", "how well a linear classifier tells the domain of embeddings"),
+    },
     "results": {
         "check-trials": ("results", "check_trials", "list every trial key that has no embedding"),
         "evaluate": ("results", "evaluate", "EER with its interval, minimum costs and DET points of a score file"),
-        "plot-embeddings": ("domains", "plot_embeddings", "a map of source and target embeddings"),
-        "probe-domain": ("domains", "probe_domain", "how well a linear classifier tells the domain of embeddings"),
         "make-results": ("results", "make_results", "results.tsv, the EER table and DET plots of all evaluations"),
     },
     "training": {
