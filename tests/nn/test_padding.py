@@ -57,3 +57,15 @@ def test_convolutions_that_pad_are_masked_in_training_too(backbone):
     lengths = torch.tensor([60, 33])
     (one, out), (two, _) = network(batch, lengths), network(other, lengths)
     assert network.training and torch.equal(one[1, :, : out[1]], two[1, :, : out[1]])
+
+
+@pytest.mark.parametrize("pooling", COMPONENTS["pooling"])
+@pytest.mark.parametrize("backbone", COMPONENTS["backbone"])
+def test_every_network_takes_16_bits_on_a_processor(backbone, pooling):
+    network = _network(backbone, {}, pooling)
+    features = torch.randn(2, 60, 13)
+    with torch.no_grad():
+        exact = network.embed(features, None)
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = network.embed(features, None)
+    assert torch.nn.functional.cosine_similarity(rounded.float(), exact).min() > 0.95

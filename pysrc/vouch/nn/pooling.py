@@ -21,7 +21,7 @@ def _weighted_sum(hidden: Tensor, weights: Tensor) -> Tensor:
     if weights.shape[1] > 1:
         return (hidden * weights).sum(2)
     with torch.autocast(hidden.device.type, enabled=False):  # a product of matrices, but a statistic
-        return (hidden @ weights.transpose(1, 2)).squeeze(2)
+        return (hidden @ weights.to(hidden.dtype).transpose(1, 2)).squeeze(2)
 
 
 def _weighted_statistics(hidden: Tensor, weights: Tensor) -> Tensor:
