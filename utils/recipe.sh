@@ -1,0 +1,175 @@
+# shellcheck shell=bash disable=SC2154
+# What the recipes' run.sh share: the settings of the systems, and the stages that go through them. A recipe sets its
+# options (stage, stop_stage, systems, nj, device, seed, allow_pipes, force), HERE (its folder), conf (its settings
+# folder), data, exp and started, then sources this file after path.sh, cmd.sh, utils/parse_options.sh and done.sh.
+# Its data directories are $data/KIND/train, ... of each kind of features (mfcc, fbank).
+
+steps=$VOUCH_ROOT/steps
+fail() { echo "${0##*/}: error: $*" >&2; exit 1; }
+announce() { echo; echo "=== stage $1: $2 ($(date '+%H:%M:%S'), $((SECONDS - started)) s since the start)"; }
+runs() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
+absolute() { case $1 in "" | /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
+
+# check_options FIRST LAST: what every recipe takes; FIRST and LAST are its stages.
+check_options() {
+  local number
+  for number in "$stage" "$stop_stage" "$nj" "$seed"; do
+    [[ $number =~ ^[0-9]+$ ]] || fail "'$number' is not a number; --stage, --stop-stage, --nj and --seed take one"
+  done
+  if [ "$stage" -lt "$1" ] || [ "$stage" -gt "$2" ] || [ "$stop_stage" -lt "$stage" ]; then
+    fail "stages $stage to $stop_stage are not within $1 to $2"$'\n'"$STAGES"
+  fi
+  [ -n "${systems// /}" ] || fail "--systems is empty; name one or more YAML files of the settings folder"
+  [[ $device =~ ^(auto|cpu|cuda)$ ]] || fail "--device '$device', want auto, cpu or cuda"
+  if [ "$nj" -eq 0 ]; then nj=$(getconf _NPROCESSORS_ONLN); fi
+}
+
+# check_fusions: is each of $fusions SYSTEM+SYSTEM, of systems of $systems (and $1) or of an earlier call?
+check_fusions() {
+  local fusion part name backends="cosine|cosine_adapt|plda|plda_adapt|plda_coral|plda_coral_plus"
+  for fusion in $fusions; do
+    [[ $fusion == *?+?* ]] || fail "--fusions: '$fusion' is one system; join two or more with +"
+    [[ $fusion != *:* || $fusion =~ ^[^:+]+:[^:+]+(\+[^:+]+:[^:+]+)+$ ]] ||
+      fail "--fusions: '$fusion' names a backend for some of its systems; name one for each, or for none"
+    [ "$(tr + '\n' <<<"$fusion" | sed 's/=.*//' | sort | uniq -d | wc -l)" -eq 0 ] || fail "--fusions: '$fusion' has a system twice"
+    for part in ${fusion//+/ }; do
+      [[ $part =~ ^([^:=]+)(:($backends))?(=([0-9]+\.?[0-9]*|\.[0-9]+))?$ && ! $part =~ =[0.]*$ ]] ||
+        fail "--fusions: '$part' of '$fusion' is not SYSTEM, SYSTEM:BACKEND (${backends//|/, }), each with =WEIGHT (above 0) or not"
+      name=${part%%[:=]*}
+      [[ " $systems ${1:-} " == *" $name "* || -d $exp/$name ]] ||
+        fail "--fusions: '$name' of '$fusion' is not among --systems, nor in $exp"
+    done
+  done
+}
+
+# lock_folder FOLDER: one run at a time works there.
+lock_folder() {
+  exec 8>"$1/.lock"
+  flock -n 8 || { echo "${0##*/}: another run works in $1 (or what a killed one left); waiting for it" >&2; flock 8; }
+}
+
+# The settings: feature and VAD configurations, augment.conf, and one YAML a system; read_settings fills these.
+declare -A features=() kind_of=() frontend=() backend_options=() backend_data=() trained_on=() parts_of=()
+kinds=""       # of features
+networks=""    # systems with a network
+adversarial="" # those of them that train on unlabelled target speech, too
+config_file() { if [ -f "$conf/$1" ]; then echo "$conf/$1"; else echo "$HERE/conf/$1"; fi; }
+known_systems() { for file in "$conf"/*.yaml; do basename "$file" .yaml; done | tr '\n' ' '; }
+read_settings() {
+  local system seen="" before values members member lda_dim iterations within between speed source objective ceps order window
+  kinds="" networks="" adversarial=""
+  if [ ! -d "$conf" ] && [ -d "$HERE/$conf" ]; then conf=$HERE/$conf; fi
+  [ -d "$conf" ] || fail "there is no settings folder '$conf'; --conf takes one like conf"
+  for system in $systems; do
+    before=$seen seen="$seen $system"
+    [ -f "$conf/$system.yaml" ] ||
+      fail "there is no system '$system': $conf/$system.yaml is missing; there are $(known_systems)"
+    values=$(vouch show-config \
+      --get=kind,features=none,systems=none,backend.lda_dim,backend.plda_iterations,backend.within_scale,backend.between_scale,backend.speed_copies,training.source.type=none,objective.type=none,frontend.num_ceps=0,frontend.delta_order=0,frontend.delta_window=0 \
+      "$conf/$system.yaml")
+    read -r "kind_of[$system]" "features[$system]" members lda_dim iterations within between speed source objective ceps order window <<<"${values//$'\n'/ }"
+    backend_options[$system]="--lda-dim $lda_dim --plda-iterations $iterations --within-scale $within --between-scale $between"
+    backend_data[$system]=train_backend
+    if [ "$speed" = true ]; then backend_data[$system]=train_aug; fi
+    frontend[$system]=""
+    case ${kind_of[$system]} in
+      network)
+        networks="$networks $system"
+        trained_on[$system]=train_aug_nosil
+        if [ "$source" = waveforms ]; then trained_on[$system]=train; fi # augmented while the network trains
+        case $objective in danse | gan) adversarial="$adversarial $system" ;; esac
+        ;;
+      ivector)
+        trained_on[$system]=train_$system
+        frontend[$system]="--num-ceps $ceps --delta-order $order --delta-window $window"
+        ;;
+      joint)
+        parts_of[$system]=${members//+/ }
+        for member in ${parts_of[$system]}; do
+          [[ $member != "$system" && (" $before " == *" $member "* || -d $exp/$member) ]] ||
+            fail "$conf/$system.yaml joins $member, which is not before it in --systems, nor in $exp"
+        done
+        continue # it takes the embeddings of others
+        ;;
+    esac
+    case " $kinds " in *" ${features[$system]} "*) ;; *) kinds="$kinds ${features[$system]}" ;; esac
+  done
+  echo "${0##*/}: settings from $conf, systems $systems, data in $data"
+}
+# Without a GPU the systems are trained side by side, as many as there are cores, each on its share of them: many small
+# operations gain little from a second core, and lose much when it is busy.
+train_system() {
+  local step=(train.sh)
+  if [ "${kind_of[$1]}" = ivector ]; then step=(train_ivector.sh --nj "$ivector_jobs"); fi
+  if [[ " $adversarial " == *" $1 "* ]]; then
+    case ${trained_on[$1]} in train) step+=(--target "$data/${features[$1]}/adapt") ;; *) step+=(--target "$data/${features[$1]}/adapt_aug_nosil") ;; esac
+  fi
+  "$steps/${step[0]}" "${step[@]:1}" --cmd "$train_cmd" --num-threads "$2" --device "$device" --force "$force" \
+    "$conf/$1.yaml" "$data/${features[$1]}/${trained_on[$1]}" "$exp/$1"
+}
+
+# train_systems: each of $systems, into $exp/SYSTEM.
+train_systems() {
+  local names system together failed i
+  names=() # of the systems that are trained
+  for system in $systems; do
+    if [ "${kind_of[$system]}" != joint ]; then names+=("$system"); continue; fi
+    mkdir -p "$exp/$system"
+    vouch show-config "$conf/$system.yaml" >"$exp/$system/config.yaml.new" && mv "$exp/$system/config.yaml.new" "$exp/$system/config.yaml"
+  done
+  if [[ ${#names[@]} -le 1 || $train_cmd == *--gpu* ]]; then
+    for system in "${names[@]}"; do train_system "$system" "$nj"; done
+  else
+    together=$((nj < ${#names[@]} ? nj : ${#names[@]}))
+    trainings=() failed="" # not local: the trap reads it
+    trap 'kill "${trainings[@]}" 2>/dev/null || true; wait' EXIT
+    for system in "${names[@]}"; do
+      while [ "$(jobs -pr | wc -l)" -ge "$together" ]; do wait -n || true; done
+      train_system "$system" "$((nj / together))" &
+      trainings+=($!)
+    done
+    for i in "${!names[@]}"; do wait "${trainings[i]}" || failed="$failed ${names[i]}"; done
+    trap - EXIT
+    [ -z "$failed" ] || fail "the training of$failed failed; its message stands above"
+  fi
+}
+
+# embed_systems STAGE PART...: what the backend of each of $systems learns from, and these data directories,
+# into $exp/SYSTEM/embeddings/PART.
+embed_systems() {
+  local number=$1 system member folders final part
+  shift
+  for system in $systems; do
+    announce "$number" "embeddings of $system"
+    if [ "${kind_of[$system]}" = joint ]; then
+      folders=()
+      for member in ${parts_of[$system]}; do folders+=("$exp/$member/embeddings"); done
+      for part in "${backend_data[$system]}" "$@"; do
+        "$steps/join_embeddings.sh" --force "$force" "${backend_data[$system]}" "$part" "$exp/$system/embeddings/$part" "${folders[@]}"
+      done
+      continue
+    fi
+    case ${kind_of[$system]} in network) final=final.pt ;; ivector) final=final.ie ;; esac
+    need "$exp/$system/$final" "${0##*/} --stage $((number - 1)) --systems $system"
+    for part in "${backend_data[$system]}" "$@"; do
+      # shellcheck disable=SC2086 # several words
+      "$steps/extract_embeddings.sh" ${frontend[$system]} --cmn-config "$(config_file cmn.conf)" --nj "$nj" --cmd "$extract_cmd" \
+        --device "$device" --force "$force" \
+        "$exp/$system" "$data/${features[$system]}/$part" "$exp/$system/embeddings/$part"
+    done
+  done
+}
+
+# train_backends STAGE: centring, LDA and PLDA of each of $systems, adapted where it has embeddings of `adapt`.
+train_backends() {
+  local number=$1 system adapt
+  for system in $systems; do need "$exp/$system/config.yaml" "${0##*/} --stage $((number - 2)) --systems $system"; done
+  for system in $systems; do
+    announce "$number" "backends of $system"
+    adapt=()
+    if [ -d "$data/adapt" ]; then adapt=("$exp/$system/embeddings/adapt"); fi
+    # shellcheck disable=SC2086 # several words
+    "$steps/train_backend.sh" ${backend_options[$system]} \
+      "$exp/$system/embeddings/${backend_data[$system]}" "$exp/$system/backend" "${adapt[@]}"
+  done
+}
