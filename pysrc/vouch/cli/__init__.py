@@ -108,6 +108,10 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
         "paste-vectors": ("vectors", "paste_vectors", "join the vectors of several tables"),
         "fuse-scores": ("fusion", "fuse_scores", "the mean of several systems' normalised scores"),
     },
+    "calibration": {
+        "train-calibration": ("calibration", "train_calibration", "learn to turn scores into log likelihood ratios"),
+        "calibrate-scores": ("calibration", "calibrate_scores", "turn scores into log likelihood ratios"),
+    },
     "domains": {
         "adapt-plda-coral": ("plda", "adapt_plda_coral", "adapt a PLDA model by CORAL or CORAL+"),
         "plot-embeddings": ("domains", "plot_embeddings", "a map of source and target embeddings"),
