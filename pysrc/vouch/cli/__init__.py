@@ -120,6 +120,7 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
     "results": {
         "check-trials": ("results", "check_trials", "list every trial key that has no embedding"),
         "evaluate": ("results", "evaluate", "EER with its interval, minimum costs and DET points of a score file"),
+        "evaluate-sre16": ("sre16", "evaluate_sre16", "SRE16's equalised costs and EER, pooled and by language"),
         "make-results": ("results", "make_results", "results.tsv, the EER table and DET plots of all evaluations"),
     },
     "training": {
