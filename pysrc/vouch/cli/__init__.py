@@ -109,6 +109,7 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
         "fuse-scores": ("fusion", "fuse_scores", "the mean of several systems' normalised scores"),
     },
     "calibration": {
+        "normalise-scores": ("score_norm", "normalise_scores", "adaptive s-norm of scores by a cohort"),
         "train-calibration": ("calibration", "train_calibration", "learn to turn scores into log likelihood ratios"),
         "calibrate-scores": ("calibration", "calibrate_scores", "turn scores into log likelihood ratios"),
     },

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from itertools import islice
-
 from vouch.cli.log import log, warn
 from vouch.cli.options import ToolOptions
 from vouch.errors import VouchError
-
-_BLOCK = 1 << 17  # trials in memory at once
 
 
 def train_calibration(argv: list[str]) -> None:
@@ -66,25 +61,16 @@ def calibrate_scores(argv: list[str]) -> None:
     )
     _, (model_in, scores_in, scores_out) = options.parse(argv)
 
-    import numpy as np
-
     from vouch.backend.calibration import Calibration
-    from vouch.cli.scoring import parse_score, score_lines
+    from vouch.cli.score_blocks import finite_score_blocks
+    from vouch.cli.scoring import score_lines
     from vouch.io.calibration import read_calibration
-    from vouch.io.tables import open_output, read_token_lines
+    from vouch.io.tables import open_output
 
     model = Calibration(*read_calibration(model_in))
     done = 0
     with open_output(scores_out) as stream:
-        lines = read_token_lines(scores_in, (3, 3))
-        while block := list(islice(lines, _BLOCK)):
-            models, tests, texts = zip(*block, strict=True)
-            scores = [parse_score(text, f"{scores_in}:{done + row}") for row, text in enumerate(texts, 1)]
-            for row, score in enumerate(scores, 1):
-                if math.isinf(score):
-                    raise VouchError(f"{scores_in}:{done + row}: the score is not finite; score this trial again")
-            stream.write(score_lines(models, tests, model.apply(np.array(scores)).tolist()).encode())
-            done += len(block)
-        if not done:
-            raise VouchError(f"{scores_in} has no scores: check the step that made it")
+        for models, tests, scores in finite_score_blocks(scores_in):
+            stream.write(score_lines(models, tests, model.apply(scores).tolist()).encode())
+            done += len(scores)
     log(f"calibrated {done} scores")
