@@ -187,7 +187,9 @@ fi
 
 # shellcheck disable=SC2086 # several parts
 if runs 6; then embed_systems 6 $parts; fi
-if runs 7; then train_backends 7; fi
+if runs 7; then
+  if [ "$lists" = source ]; then train_backends 7; else train_backends 7 adapt; fi
+fi
 
 backends="cosine plda"
 if [ -d "$data/adapt" ]; then backends="cosine cosine_adapt plda plda_adapt plda_coral plda_coral_plus"; fi

@@ -53,7 +53,7 @@ declare -A features=() kind_of=() frontend=() backend_options=() backend_data=()
 kinds=""       # of features
 networks=""    # systems with a network
 adversarial="" # those of them that train on unlabelled target speech, too
-config_file() { if [ -f "$conf/$1" ]; then echo "$conf/$1"; else echo "$HERE/conf/$1"; fi; }
+config_file() { if [ -f "$conf/$1" ]; then echo "$conf/$1"; else echo "$VOUCH_ROOT/conf/$1"; fi; }
 known_systems() { for file in "$conf"/*.yaml; do basename "$file" .yaml; done | tr '\n' ' '; }
 read_settings() {
   local system seen="" before values members member lda_dim iterations within between speed source objective ceps order window
@@ -160,16 +160,14 @@ embed_systems() {
   done
 }
 
-# train_backends STAGE: centring, LDA and PLDA of each of $systems, adapted where it has embeddings of `adapt`.
+# train_backends STAGE [PART]: centring, LDA and PLDA of each of $systems, adapted to the unlabelled data PART.
 train_backends() {
-  local number=$1 system adapt
+  local number=$1 part=${2:-} system
   for system in $systems; do need "$exp/$system/config.yaml" "${0##*/} --stage $((number - 2)) --systems $system"; done
   for system in $systems; do
     announce "$number" "backends of $system"
-    adapt=()
-    if [ -d "$data/adapt" ]; then adapt=("$exp/$system/embeddings/adapt"); fi
     # shellcheck disable=SC2086 # several words
-    "$steps/train_backend.sh" ${backend_options[$system]} \
-      "$exp/$system/embeddings/${backend_data[$system]}" "$exp/$system/backend" "${adapt[@]}"
+    "$steps/train_backend.sh" ${backend_options[$system]} "$exp/$system/embeddings/${backend_data[$system]}" \
+      "$exp/$system/backend" ${part:+"$exp/$system/embeddings/$part"}
   done
 }

@@ -51,3 +51,212 @@ if [[ " $* " == *" --help "* || " $* " == *" -h "* ]]; then echo "$help_message"
 . "$HERE/utils/done.sh"
 started=$SECONDS
 . "$HERE/utils/recipe.sh"
+if [ $# -ne 0 ]; then fail "unexpected argument '$1'; options have the form --name VALUE (--help lists them)"; fi
+check_options 0 9
+out=$(absolute "${out:-$HERE}") conf=$(absolute "${conf:-$HERE/conf}")
+data=$out/data exp=$out/exp results=$out/results
+check_fusions
+read_settings
+if runs 0 || [ "$dry_run" = true ]; then
+  [ -n "$corpora" ] || fail "--corpora is needed: a YAML file that names the corpora, or the folder that holds them"
+fi
+if [ "$dry_run" = true ]; then
+  exec python3 "$HERE/local/plan.py" --systems "$systems" --num-copies "$num_copies" --jobs "$nj" "$corpora"
+fi
+mkdir -p "$out" || fail "cannot make $out; choose another --out"
+lock_folder "$out"
+
+# Names of the parts here, and the directories of stage 0 that they are.
+declare -A corpus_of=([adapt]=sre16_major [adapt_enroll]=sre16_eval_enroll [adapt_test]=sre16_eval_test
+  [dev_enroll]=sre16_dev_enroll [dev_test]=sre16_dev_test)
+read_parts() { # which of them there are, after stage 0
+  local part
+  for part in adapt adapt_enroll adapt_test dev_enroll dev_test; do
+    if [ -d "$data/corpora/${corpus_of[$part]}" ]; then parts+=("$part"); fi
+  done
+  has_adapt="" lists=()
+  if [[ " ${parts[*]} " == *" adapt "* ]]; then has_adapt=adapt; fi
+  if [[ " ${parts[*]} " == *" adapt_test "* ]]; then lists+=(sre16); fi
+  if [[ " ${parts[*]} " == *" dev_test "* ]]; then lists+=(sre16_dev); fi
+}
+parts=()
+
+if runs 0; then
+  announce 0 "data directories of the corpora of $corpora"
+  "$HERE/local/prepare_data.sh" --corpora "$corpora" --seed "$seed" "$data/corpora"
+fi
+need "$data/corpora/sources.tsv" "run.sh --stage 0"
+read_parts
+if runs 0; then
+  python3 "$HERE/local/plan.py" --sources "$data/corpora/sources.tsv" --systems "$systems" --num-copies "$num_copies" \
+    --jobs "$nj" --disk "$out"
+fi
+if [ -z "$has_adapt" ]; then
+  [ -z "$adversarial" ] || fail "systems$adversarial want the unlabelled speech of LDC2016E46, which is not among the corpora; leave them out of --systems (and --fusions)"
+  snorm=""
+fi
+
+mfcc=$data/mfcc
+if runs 1; then
+  announce 1 "MFCC and voice activity decisions"
+  training=()
+  for part in sre swbd; do
+    if [ -d "$data/corpora/$part" ]; then training+=("$data/corpora/$part"); fi
+  done
+  for part in train "${parts[@]}"; do
+    from=("$data/corpora/${corpus_of[$part]:-}")
+    if [ "$part" = train ]; then from=("${training[@]}"); fi
+    copied=$mfcc/$part/.done.copy
+    if ! is_done "$copied" "" "${from[@]/%//wav.scp}" "${from[@]/%//utt2spk}" >/dev/null; then
+      combine_data.sh "$mfcc/$part" "${from[@]}"
+      mark_done "$copied" ""
+    fi
+    "$steps/make_feats.sh" --type mfcc --feature-config "$(config_file mfcc.conf)" --nj "$nj" --cmd "$feature_cmd" \
+      --seed "$seed" --allow-pipes "$allow_pipes" --force "$force" "$mfcc/$part"
+    "$steps/compute_vad.sh" --vad-config "$(config_file vad.conf)" --nj "$nj" --cmd "$feature_cmd" --force "$force" \
+      "$mfcc/$part"
+  done
+fi
+
+if runs 2; then
+  announce 2 "augmentation of the training data"
+  given() { awk -F '\t' -v name="$1" '$1 == name {print $2}' "$data/corpora/corpora.tsv"; }
+  musan=$(given musan) rirs=$(given rirs)
+  added=() # where MUSAN or RIRS_NOISES are not given, noises, music and rooms are generated, and babble is other speakers
+  if [ -n "$musan" ]; then
+    "$steps/make_musan.sh" "$musan" "$data/augment"
+    added+=(--noise "$data/augment/musan_noise.scp" --music "$data/augment/musan_music.scp" --babble "$data/augment/musan_speech.scp")
+  fi
+  if [ -n "$rirs" ]; then
+    "$steps/make_rirs.sh" "$rirs" "$data/augment/rirs.scp"
+    added+=(--rirs "$data/augment/rirs.scp")
+  fi
+  augment() { # PART OPTION...
+    "$steps/augment.sh" --config "$(config_file augment.conf)" "${@:2}" --type mfcc "${added[@]}" \
+      --feature-config "$(config_file mfcc.conf)" --vad-config "$(config_file vad.conf)" --nj "$nj" --cmd "$feature_cmd" \
+      --seed "$seed" --allow-pipes "$allow_pipes" --force "$force" \
+      "$mfcc/$1" "$mfcc/$1_aug" "$mfcc/augment_$1"
+  }
+  augment train --num-copies "$num_copies"
+  if [ -n "$adversarial" ]; then augment adapt; fi
+fi
+
+training_feats() { # PART OUT OPTION...
+  "$steps/prepare_feats_for_training.sh" "${@:3}" --cmn-config "$(config_file cmn.conf)" --nj "$nj" --cmd "$feature_cmd" \
+    --force "$force" "$mfcc/$1" "$mfcc/$2"
+}
+if runs 3; then
+  announce 3 "training features"
+  # Networks want recordings over 5 s; supervised ones speakers with 8 recordings, adversarial ones more than 5.
+  training_feats train_aug train_aug_nosil --config "$(config_file training_feats.conf)" --min-utts-per-speaker 6
+  made=$mfcc/train_supervised/.done.subset
+  least=$(sed -n 's/^--min-utts-per-speaker=//p' "$(config_file training_feats.conf)")
+  if ! is_done "$made" "$least" "$mfcc/train_aug_nosil/.done.training"; then
+    awk -v least="$least" 'NF > least' "$mfcc/train_aug_nosil/spk2utt" | cut -d' ' -f1 >"$mfcc/speakers_supervised"
+    [ -s "$mfcc/speakers_supervised" ] || fail "no speaker has $least recordings to train on; lower --min-utts-per-speaker in $(config_file training_feats.conf)"
+    subset_data_dir.sh --spk-list="$mfcc/speakers_supervised" "$mfcc/train_aug_nosil" "$mfcc/train_supervised"
+    mark_done "$made" "$least"
+  fi
+  if [ -n "$adversarial" ]; then
+    training_feats adapt_aug adapt_aug_nosil --config "$(config_file training_feats.conf)" --min-utts-per-speaker 1
+  fi
+  # Backends learn from the SRE corpora, clean and augmented, not from Switchboard, as in Kaldi's recipe.
+  made=$mfcc/train_backend/.done.subset
+  if ! is_done "$made" "" "$mfcc/train_aug/.done.augment"; then
+    backend_speakers=$data/corpora/sre/spk2utt
+    if [ ! -f "$backend_speakers" ]; then backend_speakers=$data/corpora/swbd/spk2utt; fi
+    cut -d' ' -f1 "$backend_speakers" >"$mfcc/speakers_backend"
+    subset_data_dir.sh --spk-list="$mfcc/speakers_backend" "$mfcc/train_aug" "$mfcc/train_backend"
+    mark_done "$made" ""
+  fi
+  for system in $systems; do # the extractor learns from the clean speech, the UBM from the unlabelled, as in Kaldi's v1
+    [ "${kind_of[$system]}" = ivector ] || continue
+    for part in train $has_adapt; do
+      # shellcheck disable=SC2086 # several words
+      training_feats "$part" "${part}_$system" ${frontend[$system]} --min-frames 1 --min-utts-per-speaker 1
+    done
+  done
+fi
+for system in $networks; do
+  if [[ " $adversarial " != *" $system "* && ${trained_on[$system]} = train_aug_nosil ]]; then trained_on[$system]=train_supervised; fi
+done
+
+if runs 4; then
+  announce 4 "training of $systems"
+  train_systems
+fi
+if runs 5; then embed_systems 5 "${parts[@]}"; fi
+if runs 6; then train_backends 6 "$has_adapt"; fi
+
+backends="cosine plda"
+if [ -n "$has_adapt" ]; then backends="cosine cosine_adapt plda plda_adapt plda_coral plda_coral_plus"; fi
+normalised=""
+for backend in $snorm; do normalised="$normalised ${backend}_snorm"; done
+test_of() { case $1 in sre16) echo adapt ;; sre16_dev) echo dev ;; esac; }
+if runs 7; then
+  mean=mean.vec
+  if [ -n "$has_adapt" ]; then mean=mean_adapt.vec; fi
+  for system in $systems; do
+    announce 7 "scores of $system"
+    rm -rf "$exp/$system/scores"
+    for list in "${lists[@]}"; do
+      prefix=$(test_of "$list")
+      "$steps/score.sh" --backends "$backends" --snorm "$snorm" --top "$top" --cohort "$exp/$system/embeddings/adapt" \
+        "$exp/$system/backend" "$exp/$system/backend/$mean" \
+        "$exp/$system/embeddings/${prefix}_enroll" "$exp/$system/embeddings/${prefix}_test" \
+        "$data/corpora/${corpus_of[${prefix}_test]}" "$exp/$system/scores" "$list"
+    done
+  done
+  rm -rf "$exp"/fusion:*
+  for fusion in $fusions; do
+    announce 7 "fused scores of $fusion"
+    for list in "${lists[@]}"; do
+      prefix=$(test_of "$list")
+      "$steps/fuse_scores.sh" --backends "$backends$normalised" "$fusion" "$exp" "$data/corpora/${corpus_of[${prefix}_test]}" "$list"
+    done
+  done
+fi
+
+scored() { # folders of all systems and fusions of this call
+  local system
+  for system in $systems; do echo "$exp/$system"; done
+  compgen -G "$exp/fusion:*" || true
+}
+if runs 8 && [ "${#lists[@]}" -gt 0 ]; then
+  announce 8 "calibration"
+  if [ -d "$data/corpora/sre16_dev_test" ] && [ "${lists[0]}" = sre16 ]; then
+    while read -r folder; do
+      for scores in "$folder"/scores/sre16/*.scores; do
+        need "$scores" "run.sh --stage 7"
+        name=$(basename "$scores" .scores) log=$folder/scores/sre16/log/calibration.log
+        mkdir -p "$folder/calibration" "$(dirname "$log")"
+        { vouch train-calibration "$data/corpora/sre16_dev_test/trials" "$folder/scores/sre16_dev/$name.scores" "$folder/calibration/$name" &&
+          vouch calibrate-scores "$folder/calibration/$name" "$scores" "${scores%.scores}.llr"; } >"$log" 2>&1 ||
+          { tail -n 5 "$log" >&2; fail "calibration failed; the log is $log"; }
+        grep WARNING "$log" >&2 || true
+      done
+    done < <(scored)
+  else
+    echo "run.sh: there is no development set (of LDC2016E46) to learn a calibration on: actual costs are left out"
+  fi
+fi
+
+if runs 9; then
+  announce 9 "results"
+  [ "${#lists[@]}" -gt 0 ] || fail "there is no evaluation (R149_0_1) among the corpora: stages 0 to 6 are done, no trials to score"
+  list=${lists[0]}
+  info=$data/corpora/${corpus_of[$(test_of "$list")_test]}/trial_info.tsv
+  while read -r folder; do
+    for scores in "$folder/scores/$list"/*.scores; do
+      need "$scores" "run.sh --stage 7"
+      llr=false
+      measured=$scores
+      if [ -f "${scores%.scores}.llr" ]; then llr=true measured=${scores%.scores}.llr; fi
+      vouch evaluate-sre16 --print-args=false --llr="$llr" --system="${folder##*/}" --backend="$(basename "$scores" .scores)" \
+        --trials-name="$list" "$info" "$measured" "${scores%.scores}.tsv"
+    done
+  done < <(scored)
+  vouch make-results --print-args=false --reference="$HERE/conf/published.tsv" --blocks="$list" "$results" "$exp"/*/scores/"$list"/*.tsv
+  echo
+  echo "run.sh: results in $results (EER, EER_$list, results.tsv, pictures); $((SECONDS - started)) s"
+fi

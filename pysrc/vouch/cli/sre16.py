@@ -21,13 +21,14 @@ def evaluate_sre16(argv: list[str]) -> None:
         "Write a table with a row of all trials (named --trials-name) and one of each language (--trials-name_LANGUAGE)"
         ": the columns of evaluate, then eqEER, minCprimary and actCprimary, which are equalised over partitions "
         "(gender, language, enrollment segments, phone match; sides without trials left out), actCprimary_uneq, which "
-        "is not, and Cllr and minCllr, which are not. Scores must be log likelihood ratios (see calibrate-scores), "
-        "'MODEL SEGMENT SCORE', in any order. The trial info is tab-separated, with the header 'model segment target "
+        "is not, and Cllr and minCllr, which are not. Scores 'MODEL SEGMENT SCORE', in any order, are log likelihood "
+        "ratios (see calibrate-scores); of others, --llr=false, actual costs and Cllr are left out. The trial info is tab-separated, with the header 'model segment target "
         "gender language enrollment_segments phone_match' and values target or nontarget; m or f; a code; 1 or 3; "
         "same, different or -.",
         (3, 3),
     )
     add_row_options(options)
+    options.add("llr", True, "the scores are log likelihood ratios")
     opt, (info_in, scores_in, row_out) = options.parse(argv)
 
     import numpy as np
@@ -48,17 +49,17 @@ def evaluate_sre16(argv: list[str]) -> None:
             row, points = measure(opt, name, scores[chosen], kinds, models, tests)
         except VouchError as error:
             raise VouchError(f"{info_in}, {name}: {error}") from None
-        row |= _primary_cells(scores[chosen], kinds, trials.partitions[chosen])
+        row |= _primary_cells(scores[chosen], kinds, trials.partitions[chosen], opt.llr)
         rows.append(row)
         curves.append(points)
         log(
             f"{name}, {opt.system}, {opt.backend}: EER {eer_text(row)}, equalised {float(row['eqEER']):.2f} %, "
-            f"Cprimary minimum {row['minCprimary']}, actual {row['actCprimary']}"
+            f"Cprimary minimum {row['minCprimary']}, actual {row.get('actCprimary', 'not of these scores')}"
         )
     write_rows(row_out, rows, curves)
 
 
-def _primary_cells(scores: np.ndarray, is_target: np.ndarray, partitions: np.ndarray) -> dict[str, str]:
+def _primary_cells(scores: np.ndarray, is_target: np.ndarray, partitions: np.ndarray, llr: bool) -> dict[str, str]:
     import numpy as np
 
     from vouch.metrics.cllr import cllr, minimum_cllr
@@ -71,11 +72,10 @@ def _primary_cells(scores: np.ndarray, is_target: np.ndarray, partitions: np.nda
 
     rates = equalised_error_rates(scores, is_target, partitions)
     both = scores[is_target], scores[~is_target]
-    values = {
-        "minCprimary": minimum_primary_cost(rates),
-        "actCprimary": actual_primary_cost(scores, is_target, partitions),
-        "actCprimary_uneq": actual_primary_cost(scores, is_target, np.zeros(len(scores), dtype=int)),
-        "Cllr": cllr(*both),
-        "minCllr": minimum_cllr(*both),
-    }
+    values = {"minCprimary": minimum_primary_cost(rates)}
+    if llr:
+        values["actCprimary"] = actual_primary_cost(scores, is_target, partitions)
+        values["actCprimary_uneq"] = actual_primary_cost(scores, is_target, np.zeros(len(scores), dtype=int))
+        values["Cllr"] = cllr(*both)
+    values["minCllr"] = minimum_cllr(*both)
     return {"eqEER": f"{100 * equalised_eer(rates):.4f}"} | {name: f"{value:.4f}" for name, value in values.items()}
