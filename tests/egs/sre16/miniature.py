@@ -19,7 +19,8 @@ documentation of the LDC catalogue; columns that no reader uses are fillers):
   Switchboard     K make_swbd2_phase{1,2,3}.pl, make_swbd_cellular{1,2}.pl; L CALLINFO.TXT of LDC99S79: file, date, pin,
                   channel, ..., a line a side.
   R149_0_1        K make_sre16_eval.pl, and public readers of LDC2019S20 for call_sides.tsv (call_id, call_side,
-                  subject_id, phone_id) and subjects.tsv (subject_id, sex); one-channel a-law sphere at 8 kHz: evaluation plan.
+                  subject_id, phone_id) and subjects.tsv (subject_id, sex); one-channel a-law sphere at 8 kHz:
+                  evaluation plan.
   LDC2016E46      K make_sre16_unlabeled.pl.
 """
 
