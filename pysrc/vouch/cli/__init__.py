@@ -38,6 +38,7 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
         "extract-segments": ("audio", "extract_segments", "cut recordings into segments"),
         "wav-to-duration": ("audio", "wav_to_duration", "duration in seconds of every recording"),
         "wav-copy": ("audio", "wav_copy", "copy recordings, or tables of them"),
+        "wav-cut": ("audio", "wav_cut", "take a channel and a stretch of one recording, and resample it"),
         "wav-reverberate": ("audio", "wav_reverberate", "add reverberation and noises to one recording"),
     },
     "augmentation": {
