@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from corpora.catalogue import ALIASES, CATALOGUE
 from vouch.errors import VouchError
@@ -35,8 +38,39 @@ def refuse_inside(out: Path, found: dict[str, Path]) -> None:
             raise VouchError(f"the output folder '{out}' lies inside the corpus {number} ({path}); choose another OUT")
 
 
-def _of_yaml(path: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+class Planned(NamedTuple):
+    """What a plan wants to know of a corpus: recordings that are used, and hours of them."""
+
+    recordings: int
+    hours: float
+
+
+def planned_corpora(place: Path) -> dict[str, Planned]:
+    """The sizes of the corpora of a YAML file or a folder: as the YAML has them, else the catalogue's; the corpora need
+    not be there. Raises VouchError on an unknown name and on sizes that are none."""
+    yaml = place / "corpora.yaml" if place.is_dir() else place
+    found = {}
+    if place.is_dir() and not yaml.is_file():
+        given: dict[str, dict[str, Any]] = {number: {} for number in _of_folder(place)}
+    else:
+        given = dict(_entries(yaml))
+    for number, corpus in CATALOGUE.items():
+        if number in given:
+            recordings = _size(given[number], "recordings", corpus.recordings, f"{yaml}: {number}")
+            hours = _size(given[number], "hours", recordings * corpus.minutes / 60, f"{yaml}: {number}")
+            found[number] = Planned(round(recordings), hours)
+    return found
+
+
+def _size(entry: dict[str, Any], name: str, default: float, where: str) -> float:
+    value = entry.get(name, default)
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < math.inf:
+        raise VouchError(f"{where}: {name} is {value!r}; want a number, 0 or more")
+    return float(value)
+
+
+def _entries(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(name here, its entry: path, recordings, hours) of each line of a YAML file."""
     for key, value in read_mapping(path, f"the list of corpora {path}", "LDC2011S08: /path/to/it").items():
         number = _KEYS.get(str(key).lower())
         if number is None:
@@ -44,12 +78,24 @@ def _of_yaml(path: Path) -> dict[str, Path]:
             raise VouchError(f"{path}: unknown corpus '{key}'; did you mean {_KEYS[near[0]]}?")
         if value is None:  # `LDC2013S03:` with nothing behind it
             continue
-        if not isinstance(value, str):
-            raise VouchError(f"{path}: the path of {key} is {value!r}; want text")
-        location = Path(os.path.abspath(path.parent / Path(value).expanduser()))
+        entry = value if isinstance(value, dict) else {"path": value}
+        unknown = [name for name in entry if name not in ("path", "recordings", "hours")]
+        if unknown:
+            raise VouchError(f"{path}: {key}: unknown '{unknown[0]}'; want path and, for plans, recordings and hours")
+        if not isinstance(entry.get("path", ""), str):
+            raise VouchError(f"{path}: the path of {key} is {entry['path']!r}; want text")
+        yield ALIASES.get(number, number), entry
+
+
+def _of_yaml(path: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for number, entry in _entries(path):
+        if "path" not in entry:  # it is there for plans only
+            continue
+        location = Path(os.path.abspath(path.parent / Path(entry["path"]).expanduser()))
         if not location.exists():
-            raise VouchError(f"{path}: {key}: {location} does not exist; mend the path, or take the line out")
-        _add(found, ALIASES.get(number, number), location, str(path))
+            raise VouchError(f"{path}: {number}: {location} does not exist; mend the path, or take the line out")
+        _add(found, number, location, str(path))
     return found
 
 
