@@ -93,39 +93,21 @@ def plan(amounts: Amounts, systems: list[str], conf: Path, num_copies: int) -> l
     network_hours = augmented + more if len(ivectors) < len(configs) else 0.0
     feature_gb = FRAMES * FEATURE_BYTES / 1e9
     kept_gb = FRAMES * VOICED / 1e9
+    read, copied_gb = f"{copied + more / 2:,.0f} h, {copies:,} copies", (copied + more / 2) * feature_gb
+    prepared = len(ivectors) * (train.hours + adapt.hours)
+    ivector_gb = (train.hours + adapt.hours) * kept_gb * sum(2 * _frontend_dim(config) for config in ivectors)
+    prepared_gb = network_hours * kept_gb * TRAINING_BYTES + ivector_gb
     stages = [
-        Stage(
-            0,
-            "data",
-            "tables and headers of the corpora",
-            "data/corpora",
-            0.2,
-            sum(a.recordings for a in amounts) / 2e5,
-        ),
-        Stage(
-            1,
-            "features",
-            f"{clean:,.0f} h of calls",
-            "data/mfcc/{train,adapt,...}",
-            clean * feature_gb,
-            clean / FEATURE_RATE,
-        ),
-        Stage(
-            2,
-            "augment",
-            f"{copied + more / 2:,.0f} h, {copies:,} copies",
-            "data/mfcc/train_aug",
-            (copied + more / 2) * feature_gb,
-            (copied + more / 2) / AUGMENT_RATE,
-        ),
+        Stage(0, "data", "the corpora's tables and headers", "data/corpora", 0.2, files / HEADERS_RATE),
+        Stage(1, "features", f"{clean:,.0f} h", "data/mfcc/{train,...}", clean * feature_gb, clean / FEATURE_RATE),
+        Stage(2, "augment", read, "data/mfcc/train_aug", copied_gb, (copied + more / 2) / AUGMENT_RATE),
         Stage(
             3,
             "training",
-            f"{network_hours:,.0f} h for networks",
-            "data/mfcc/train_aug_nosil, train_ivector",
-            network_hours * kept_gb * TRAINING_BYTES
-            + (train.hours + adapt.hours) * kept_gb * sum(2 * _frontend_dim(config) for config in ivectors),
-            (network_hours + len(ivectors) * (train.hours + adapt.hours)) / TRAINING_FEATS_RATE,
+            f"{network_hours + prepared:,.0f} h",
+            "data/mfcc/train_aug_nosil, ...",
+            prepared_gb,
+            (network_hours + prepared) / TRAINING_FEATS_RATE,
         ),
     ]
     embedded = 2 * backend.hours + adapt.hours + evaluation.hours
