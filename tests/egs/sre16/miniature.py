@@ -85,6 +85,12 @@ class Studio:
     def say(self, domain: int, speaker: int, share: tuple[float, float] = LONG) -> np.ndarray:
         """One session, int16 (samples,)."""
         speech, rng = self.speech(domain, speaker, share)
+        return self.record(speech, domain, rng)
+
+    def record(self, speech: np.ndarray, domain: int, rng: np.random.Generator) -> np.ndarray:
+        """Speech as a session of this domain records it, int16 (samples,)."""
+        if not self.spoken:
+            return (1000 * speech).clip(-32000, 32000).astype(np.int16)
         return record(speech, domain == TARGET, self.spread, rng)
 
 
@@ -248,7 +254,7 @@ class Miniature:
             session = f"2009070{count % 9 + 1}_1349{count:02d}_HRM_{120101 + speaker}"
             speech, rng = self.studio.speech(TRAIN, speaker, LONG)
             for microphone in MICROPHONES:
-                heard = record(speech, False, self.studio.spread, rng)
+                heard = self.studio.record(speech, TRAIN, rng)
                 whole = np.concatenate([np.zeros(lead), heard, np.zeros(tail)])
                 samples = np.clip(resample_poly(whole, 2, 1), -32768, 32767).astype(np.int16)
                 path = base / f"data/pcm_flac/CH{microphone}" / f"{session}_CH{microphone}.flac"

@@ -221,6 +221,11 @@ def interview_after_the_end(root: Path) -> None:
     edit(path, first_line(path, 2), ",".join([*first_line(path, 2).split(",")[:7], "90", "95"]))
 
 
+def interview_to_the_end(root: Path) -> None:
+    path = root / MX6 / "docs/mx6_ivcomponents.csv"
+    edit(path, first_line(path, 2), ",".join([*first_line(path, 2).split(",")[:8], "95"]))
+
+
 def bad_calls(root: Path) -> None:
     """A call that Kaldi's scripts leave out too, without a word."""
     path = root / "LDC2001S13/docs/swb_callstats.tbl"
@@ -251,6 +256,7 @@ WARNINGS: list[tuple[Callable, str, str]] = [  # damage, what the one kind of wa
     (call_with_one_channel, "sw_10001.sph has one channel for both sides", "sw_10001_"),
     (interview_without_times, "mx6_ivcomponents.csv:2: 9 to 8.5 s is no stretch of time", "_134900_"),
     (interview_after_the_end, "mx6_ivcomponents.csv:2: {}/LDC2013S03", "_134900_"),
+    (interview_to_the_end, "_CH02.flac ends before 95 s; it is taken to its end", ""),
     (bad_calls, "", "sw_40001_"),
 ]
 
@@ -480,6 +486,12 @@ def no_trials_left(root: Path) -> None:
         path.unlink()
 
 
+def no_unlabelled(root: Path) -> None:
+    folder = root / "LDC2016E46_SRE16_Call_My_Net_Training_Data/data/unlabeled/minor"
+    for path in folder.iterdir():
+        path.write_bytes(b"")
+
+
 def no_table(root: Path) -> None:
     (root / "R149_0_1/metadata/subjects.tsv").unlink()
 
@@ -512,6 +524,7 @@ ERRORS: list[tuple[Callable, str]] = [
     (segment_in_the_training, "aahaab_sre16.sph is in LDC2006S44 too ({}/LDC2006S44/tb01/taaa.sph)"),
     (lost_line_of_callinfo, "callinfo.tbl has 7 lines, and {}/LDC99S79/docs/callstat.tbl 4: want two lines"),
     (no_trials_left, "R149_0_1: none of its trials has audio"),
+    (no_unlabelled, "LDC2016E46: no usable recording in data/unlabeled/minor"),
     (no_table, "R149_0_1: no metadata/subjects.tsv in {}/R149_0_1"),
     (compressed_list, "speaker_list is compressed; unpack it"),
 ]
