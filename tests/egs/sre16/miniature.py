@@ -67,22 +67,30 @@ class Side(NamedTuple):
 class Studio:
     """Speech of numbered speakers; the samples depend on (seed, domain, speaker, how many came before)."""
 
-    def __init__(self, seed: int, seconds: float) -> None:
-        self.seed, self.seconds, self.spread = seed, seconds, Spread()
+    def __init__(self, seed: int, seconds: float, spoken: bool) -> None:
+        self.seed, self.seconds, self.spoken, self.spread = seed, seconds, spoken, Spread()
         self._takes: dict[tuple[int, int], int] = {}
 
     def speech(self, domain: int, speaker: int, share: tuple[float, float]) -> tuple[np.ndarray, np.random.Generator]:
         """(samples without a channel, the generator for what follows), `share` of the usual length."""
         take = self._takes[domain, speaker] = self._takes.get((domain, speaker), 0) + 1
-        voice = draw_speaker(gender(speaker), self.spread, np.random.default_rng([self.seed, domain, speaker]))
         rng = np.random.default_rng([self.seed, domain, speaker, take])
-        language = LANGUAGE_B if domain == TARGET else LANGUAGE_A
         seconds = self.seconds * rng.uniform(*share)
+        if not self.spoken:
+            return np.convolve(rng.standard_normal(int(seconds * RATE)), np.hanning(15), "same"), rng
+        voice = draw_speaker(gender(speaker), self.spread, np.random.default_rng([self.seed, domain, speaker]))
+        language = LANGUAGE_B if domain == TARGET else LANGUAGE_A
         return speak(voice, draw_manner(self.spread, rng), language, seconds, self.spread, rng), rng
 
     def say(self, domain: int, speaker: int, share: tuple[float, float] = LONG) -> np.ndarray:
         """One session, int16 (samples,)."""
         speech, rng = self.speech(domain, speaker, share)
+        return self.record(speech, domain, rng)
+
+    def record(self, speech: np.ndarray, domain: int, rng: np.random.Generator) -> np.ndarray:
+        """Speech as a session of this domain records it, int16 (samples,)."""
+        if not self.spoken:
+            return (1000 * speech).clip(-32000, 32000).astype(np.int16)
         return record(speech, domain == TARGET, self.spread, rng)
 
 
@@ -107,14 +115,14 @@ def write_sphere(path: Path, samples: np.ndarray, coding: str = "ulaw", rate: in
     path.write_bytes(header.encode().ljust(1024) + data.getvalue())
 
 
-def write_call(path: Path, a: Side, b: Side, coding: str = "ulaw") -> None:
+def write_call(path: Path, a: Side, b: Side, coding: str = "ulaw", rate: int = RATE) -> None:
     """Both sides, the shorter one filled up with near silence."""
     channels = np.random.default_rng(len(a.samples)).integers(
         -3, 4, (max(len(a.samples), len(b.samples)), 2), dtype=np.int16
     )
     for number, side in enumerate((a, b)):
         channels[: len(side.samples), number] = side.samples
-    write_sphere(path, channels, coding)
+    write_sphere(path, channels, coding, rate)
 
 
 def write_lines(path: Path, lines: Sequence[str]) -> None:
@@ -137,8 +145,8 @@ def letters(number: int) -> str:
 class Miniature:
     """Writes the corpora below `out`, each by a method of its own."""
 
-    def __init__(self, out: Path, seed: int, speakers: int, seconds: float) -> None:
-        self.out, self.studio = out, Studio(seed, seconds)
+    def __init__(self, out: Path, studio: Studio, speakers: int) -> None:
+        self.out, self.studio = out, studio
         mixer = speakers * 3 // 10 * 2
         self.mixer, self.switchboard = list(range(mixer)), list(range(mixer, speakers))
         self.turn = 0
@@ -246,7 +254,7 @@ class Miniature:
             session = f"2009070{count % 9 + 1}_1349{count:02d}_HRM_{120101 + speaker}"
             speech, rng = self.studio.speech(TRAIN, speaker, LONG)
             for microphone in MICROPHONES:
-                heard = record(speech, False, self.studio.spread, rng)
+                heard = self.studio.record(speech, TRAIN, rng)
                 whole = np.concatenate([np.zeros(lead), heard, np.zeros(tail)])
                 samples = np.clip(resample_poly(whole, 2, 1), -32768, 32767).astype(np.int16)
                 path = base / f"data/pcm_flac/CH{microphone}" / f"{session}_CH{microphone}.flac"
@@ -363,9 +371,9 @@ CALLSTAT = {
 }
 
 
-def make(out: Path, seed: int = 0, speakers: int = 20, seconds: float = 7.5) -> Path:
-    """Write the miniature below `out`; returns its corpora.yaml."""
-    Miniature(out, seed, speakers, seconds).write()
+def make(out: Path, seed: int = 0, speakers: int = 20, seconds: float = 7.5, spoken: bool = True) -> Path:
+    """Write the miniature below `out`; returns its corpora.yaml. Not spoken: noise, for tests that do not listen."""
+    Miniature(out, Studio(seed, seconds, spoken), speakers).write()
     return out / "corpora.yaml"
 
 

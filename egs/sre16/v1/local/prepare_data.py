@@ -70,14 +70,20 @@ def read_labelled(found: dict[str, Path], seed: int, audio: Audio, report: Repor
 def refuse_overlap(evaluation: list[Recording], others: list[Recording]) -> None:
     """Raise VouchError when a segment of the evaluation is also among the recordings that systems learn from."""
     known = {stem_of(recording.path.name).lower(): recording for recording in evaluation}
-    files = {recording.path.resolve(): recording for recording in evaluation}
+    files = {_identity(recording.path): recording for recording in evaluation}
     for recording in others:
-        segment = known.get(stem_of(recording.path.name).lower()) or files.get(recording.path.resolve())
+        segment = known.get(stem_of(recording.path.name).lower()) or files.get(_identity(recording.path))
         if segment is not None:
             raise VouchError(
                 f"SRE16's segment {segment.path} is in {recording.corpus} too ({recording.path}); systems may not "
                 "learn from it: take it out there"
             )
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """The same for all links to a file."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def missing_lines(found: dict[str, Path]) -> list[str]:
@@ -121,7 +127,10 @@ def prepare(found: dict[str, Path], seed: int, folder: Path, report: Report) -> 
     }
     if "LDC2016E46" in found:
         tree = Tree(found["LDC2016E46"], "LDC2016E46", report)
-        parts |= {f"sre16_{part}": audio.usable(read_unlabelled(tree, part)) for part in ("major", "minor")}
+        for part in ("major", "minor"):
+            parts[f"sre16_{part}"] = audio.usable(read_unlabelled(tree, part))
+            if not parts[f"sre16_{part}"]:
+                raise VouchError(f"LDC2016E46: no usable recording in data/unlabeled/{part}; complete the release")
     others = [recording for part in parts.values() for recording in part]
     trials: list[Trial] = []
     if "R149_0_1" in found:

@@ -15,6 +15,7 @@ from vouch.io.audio_header import AudioHeader, read_header
 
 RATE = 8000  # Hz, of all that the recipe prepares
 THREADS = 16
+OVERSHOOT = 0.01  # seconds that a stretch may end after its file without a word: times are rounded to these
 
 
 class Audio:
@@ -50,6 +51,9 @@ class Audio:
             problem = f"{recording.path} ends before {recording.start:g} s"
         if problem:
             self._report.warn(recording.corpus, kind, f"{recording.where}: {problem}; {recording.utterance} is skipped")
+        elif recording.end is not None and recording.end > header.samples / header.rate + OVERSHOOT:
+            message = f"{recording.where}: {recording.path} ends before {recording.end:g} s; it is taken to its end"
+            self._report.warn(recording.corpus, "stretches that end after the file", message)
         return not problem
 
     def _note_rates(self, recordings: list[Recording]) -> None:
@@ -83,8 +87,8 @@ class Audio:
         """What stands in wav.scp: the file where that is all, or a command that takes the channel and stretch of it."""
         header = self._headers[recording.path]
         file = shlex.quote(str(recording.path))
-        options = [] if recording.start == 0 and recording.end is None else [f"--start={recording.start:.10g}"]
-        if recording.end is not None:
+        options = [f"--start={recording.start:.10g}"] if recording.start else []
+        if recording.end is not None and recording.end < header.samples / header.rate:
             options.append(f"--end={recording.end:.10g}")
         if header.rate != RATE:
             options.append(f"--sample-frequency={RATE}")

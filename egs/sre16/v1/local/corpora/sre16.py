@@ -7,6 +7,8 @@ segments, same or another telephone) is told by NIST's equalised metric.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -89,8 +91,8 @@ class Evaluation:
     def need(self, *names: str) -> Path:
         return self.tree.need(*names, base=self._base)
 
-    def rows(self, path: Path, least: int) -> list[Row]:
-        return list(read_table(path, "\t", least, self.tree.corpus, self._report))
+    def rows(self, path: Path, least: int) -> Iterator[Row]:
+        return read_table(path, "\t", least, self.tree.corpus, self._report)
 
     def _warn(self, kind: str, message: str) -> None:
         self._report.warn(self.tree.corpus, kind, message)
@@ -106,38 +108,40 @@ class Evaluation:
         models = {recording.speaker: metadata.model(recording.speaker) for recording in enrollment}
         tests = {recording.utterance for recording in test}
         trials: dict[tuple[str, str], Trial] = {}
-        where_of: dict[tuple[str, str], str] = {}
-        lost: dict[str, list[str]] = {}
+        numbers: dict[tuple[str, str], int] = {}  # there are two million trials: no text for each
+        lost: dict[str, tuple[str, int]] = {}  # segment: the first of its trials, how many
         for row in self.rows(self.need(KEY), 4):
-            model, segment = row.named("modelid", 0), stem_of(row.named("segment", 1))
-            target = row.named("targettype", 3).lower()
+            model, segment = sys.intern(row.named("modelid", 0)), sys.intern(stem_of(row.named("segment", 1)))
+            target = sys.intern(row.named("targettype", 3).lower())
             if target not in ("target", "nontarget"):
                 _fail(row.where, f"'{target}' is neither target nor nontarget; mend the line")
             if model not in models:
                 what = "no audio of its enrollment is there" if model in self.enrolled else "it is not enrolled"
                 _fail(row.where, f"the trials of model {model} cannot be scored: {what}; complete the release")
             if segment not in tests:
-                lost.setdefault(segment, []).append(row.where)
+                place, count = lost.get(segment, (row.where, 0))
+                lost[segment] = place, count + 1
                 continue
             known = trials.get((model, segment))
             if known is not None:
+                place = f"{row.path}:{numbers[model, segment]}"
                 if known.target != target:
-                    _fail(
-                        row.where,
-                        f"{model} {segment} is {target} here, and {known.target} at {where_of[model, segment]}",
-                    )
-                self._warn("trials named twice", f"{row.where}: {model} {segment} stands already; it is skipped")
+                    _fail(row.where, f"{model} {segment} is {target} here, and {known.target} at {place}")
+                self._warn(
+                    "trials named twice", f"{row.where}: {model} {segment} stands already at {place}; it is skipped"
+                )
                 continue
-            where_of[model, segment] = row.where
+            numbers[model, segment] = row.number
             gender, phones = models[model]
             language, phone = metadata.test(segment, row.where)
             count = len(self.enrolled[model])
             trials[model, segment] = Trial(model, segment, target, gender, language, count, _match(phones, phone))
-        for segment, places in lost.items():
-            message = f"{places[0]}: test segment {segment} has no usable file; its {len(places)} trials are left out"
+        for segment, (place, count) in lost.items():
+            message = f"{place}: test segment {segment} has no usable file; its {count} trials are left out"
             self._warn("test segments without a file", message)
         if lost:
-            self._report.note(self.tree.corpus, f"{sum(map(len, lost.values()))} trials are left out")
+            total = sum(count for _, count in lost.values())
+            self._report.note(self.tree.corpus, f"{total} trials are left out")
         unknown = sum(trial.phone_match == "-" for trial in trials.values())
         if unknown:
             self._warn(

@@ -12,11 +12,16 @@ from vouch.errors import VouchError
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The fields of a line, where it stands (file:line), and the column of each name in the header."""
+    """The fields of a line, the file and number of it, and the column of each name in the header."""
 
     fields: list[str]
-    where: str
+    path: Path
+    number: int
     columns: Mapping[str, int]
+
+    @property
+    def where(self) -> str:
+        return f"{self.path}:{self.number}"
 
     def __getitem__(self, column: int) -> str:
         return self.fields[column]
@@ -46,12 +51,12 @@ def read_table(path: Path, separator: str | None, least: int, corpus: str, repor
             columns, first = {name.lower(): column for column, name in enumerate(fields)}, False
             continue
         first = False
-        where = f"{path}:{number}"
+        row = Row(fields, path, number, columns)
         if len(fields) < least:
-            what = f"{where}: {len(fields)} columns, want at least {least}: '{line[:80]}'; the row is skipped"
+            what = f"{row.where}: {len(fields)} columns, want at least {least}: '{line[:80]}'; the row is skipped"
             report.warn(corpus, "rows with too few columns", what)
             continue
-        yield Row(fields, where, columns)
+        yield row
 
 
 def _split(line: str, separator: str | None) -> list[str]:
