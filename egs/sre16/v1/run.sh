@@ -61,7 +61,7 @@ if runs 0 || [ "$dry_run" = true ]; then
   [ -n "$corpora" ] || fail "--corpora is needed: a YAML file that names the corpora, or the folder that holds them"
 fi
 if [ "$dry_run" = true ]; then
-  exec python3 "$HERE/local/plan.py" --systems "$systems" --num-copies "$num_copies" --jobs "$nj" "$corpora"
+  exec python3 "$HERE/local/plan.py" --conf "$conf" --systems "$systems" --num-copies "$num_copies" --jobs "$nj" "$corpora"
 fi
 mkdir -p "$out" || fail "cannot make $out; choose another --out"
 lock_folder "$out"
@@ -88,7 +88,7 @@ fi
 need "$data/corpora/sources.tsv" "run.sh --stage 0"
 read_parts
 if runs 0; then
-  python3 "$HERE/local/plan.py" --sources "$data/corpora/sources.tsv" --systems "$systems" --num-copies "$num_copies" \
+  python3 "$HERE/local/plan.py" --sources "$data/corpora/sources.tsv" --conf "$conf" --systems "$systems" --num-copies "$num_copies" \
     --jobs "$nj" --disk "$out"
 fi
 if [ -z "$has_adapt" ]; then
