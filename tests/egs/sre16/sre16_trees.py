@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
 
 ROOT = Path(__file__).resolve().parents[3]
 LOCAL = ROOT / "egs/sre16/v1/local"
@@ -22,10 +25,26 @@ def prepare(corpora: Path, out: Path, *options: str, **variables: str) -> subpro
     return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment(**variables))
 
 
-def read(corpora: Path, out: Path, *options: str, **variables: str) -> subprocess.CompletedProcess:
-    """prepare_data.py alone, which leaves its directories in OUT/.tmp."""
-    command = [sys.executable, str(LOCAL / "prepare_data.py"), *options, str(corpora), str(out)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment(**variables))
+def read(corpora: Path, out: Path, **variables: str) -> subprocess.CompletedProcess:
+    """prepare_data.py alone, inside this process; it leaves its directories in OUT/.tmp."""
+    if str(LOCAL) not in sys.path:
+        sys.path.insert(0, str(LOCAL))
+    import prepare_data
+
+    stdout, stderr, code = io.StringIO(), io.StringIO(), 0
+    argv = ["prepare_data.py", str(corpora), str(out)]
+    with (
+        patch.object(sys, "argv", argv),
+        patch.dict(os.environ, variables),
+        redirect_stdout(stdout),
+        redirect_stderr(stderr),
+    ):
+        try:
+            prepare_data.main()
+        except SystemExit as end:
+            stderr.write(f"{end.code}\n")
+            code = 1
+    return subprocess.CompletedProcess(argv, code, stdout.getvalue(), stderr.getvalue())
 
 
 def table(path: Path) -> dict[str, str]:

@@ -325,10 +325,7 @@ def test_another_rate_and_a_microphone_file_of_sre(damaged: Path, whole: Path, t
 # --- Mixer 6's choice -------------------------------------------------------------------------------------------------
 
 
-def test_a_seed_chooses_among_the_microphones(monkeypatch: pytest.MonkeyPatch) -> None:
-    from sre16_trees import LOCAL
-
-    monkeypatch.syspath_prepend(str(LOCAL))
+def test_a_seed_chooses_among_the_microphones(whole: Path) -> None:
     from corpora.mixer6 import choose
     from corpora.recordings import Recording
 

@@ -159,7 +159,7 @@ def prepare(found: dict[str, Path], seed: int, folder: Path, report: Report) -> 
         print(f"{name:24s} {number:12s} {utterances:10d} {speakers:>8s} {seconds / 3600:8.1f} {warnings:8d}")
 
 
-def main() -> None:
+def run() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.error = fail
     parser.add_argument("--seed", type=int, default=0, help="of the choice of Mixer 6's microphones (0)")
@@ -178,10 +178,14 @@ def main() -> None:
         report.close()
 
 
-if __name__ == "__main__":
+def main() -> None:
     try:
-        main()
+        run()
     except VouchError as error:
         fail(str(error))
     except OSError as error:  # a full disk, no permission
         fail(f"{error.strerror}{f' ({error.filename})' if error.filename else ''}")
+
+
+if __name__ == "__main__":
+    main()
