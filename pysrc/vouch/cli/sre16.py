@@ -22,9 +22,9 @@ def evaluate_sre16(argv: list[str]) -> None:
         ": the columns of evaluate, then eqEER, minCprimary and actCprimary, which are equalised over partitions "
         "(gender, language, enrollment segments, phone match; sides without trials left out), actCprimary_uneq, which "
         "is not, and Cllr and minCllr, which are not. Scores 'MODEL SEGMENT SCORE', in any order, are log likelihood "
-        "ratios (see calibrate-scores); of others, --llr=false, actual costs and Cllr are left out. The trial info is tab-separated, with the header 'model segment target "
-        "gender language enrollment_segments phone_match' and values target or nontarget; m or f; a code; 1 or 3; "
-        "same, different or -.",
+        "ratios (see calibrate-scores); of others, --llr=false, actual costs and Cllr are left out. The trial info is "
+        "tab-separated, with the header 'model segment target gender language enrollment_segments phone_match' and "
+        "values target or nontarget; m, f or -; a code; a number; same, different or -.",
         (3, 3),
     )
     add_row_options(options)

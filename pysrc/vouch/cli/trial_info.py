@@ -9,7 +9,7 @@ from vouch.cli.trial_list import Trials, is_target
 from vouch.errors import VouchError
 
 COLUMNS = ("model", "segment", "target", "gender", "language", "enrollment_segments", "phone_match")
-_VALUES = {"gender": ("m", "f"), "enrollment_segments": ("1", "3"), "phone_match": ("same", "different", "-")}
+_VALUES = {"gender": ("m", "f", "-"), "phone_match": ("same", "different", "-")}
 
 
 class TrialInfo(Trials):
@@ -57,6 +57,9 @@ class TrialInfo(Trials):
         for name, values in _VALUES.items():
             if named[name] not in values:
                 raise VouchError(f"{self.path}:{number}: {name} is '{named[name]}', want {' or '.join(values)}")
+        if not named["enrollment_segments"].isdecimal():
+            count = named["enrollment_segments"]
+            raise VouchError(f"{self.path}:{number}: enrollment_segments is '{count}', want a number")
         if not is_name(named["language"]):
             raise VouchError(
                 f"{self.path}:{number}: the language is '{named['language']}': want a code as tgl or yue, of letters, "

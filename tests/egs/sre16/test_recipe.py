@@ -61,13 +61,17 @@ def test_the_pooled_eer_is_that_of_the_scores(run: Run) -> None:
     scores = {tuple(line.split()[:2]): float(line.split()[2]) for line in lines}
     targets = sorted(scores[model, test] for model, test, label in trials if label == "target")
     nontargets = [scores[model, test] for model, test, label in trials if label == "nontarget"]
-    gaps = [(abs(i / len(targets) - sum(s >= t for s in nontargets) / len(nontargets)), i) for i, t in enumerate(targets)]
+    gaps = [
+        (abs(i / len(targets) - sum(s >= t for s in nontargets) / len(nontargets)), i) for i, t in enumerate(targets)
+    ]
     [eer] = [r["EER"] for r in run.rows() if (r["system"], r["backend"], r["trials"]) == ("ivector", "plda", "sre16")]
     assert abs(float(eer) - 100 * min(gaps)[1] / len(targets)) < 100 * 2 / len(targets)
 
 
 def test_backends_do_not_learn_from_switchboard(run: Run) -> None:
-    speakers = {line.split()[1] for line in (run.out / "exp/xvector/embeddings/train_backend/utt2spk").read_text().splitlines()}
+    speakers = {
+        line.split()[1] for line in (run.out / "exp/xvector/embeddings/train_backend/utt2spk").read_text().splitlines()
+    }
     trained = set((run.out / "exp/xvector/speakers.txt").read_text().split())
     assert not any(speaker.startswith("sw_") for speaker in speakers)
     assert any(speaker.startswith("sw_") for speaker in trained)
@@ -95,7 +99,9 @@ def test_a_last_stage_from_another_folder(run: Run, tmp_path: Path) -> None:
 
 
 def test_the_plan(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "corpora.yaml").write_text("LDC2017S06: {recordings: 1000, hours: 100}\nLDC2016E46:\nR149_0_1: /nowhere\n")
+    (tmp_path / "corpora.yaml").write_text(
+        "LDC2017S06: {recordings: 1000, hours: 100}\nLDC2016E46:\nR149_0_1: /nowhere\n"
+    )
     command = [RECIPE / "run.sh", "--corpora", tmp_path, "--dry-run", "true", "--systems", "xvector", "--fusions", ""]
     said = succeed("bash", *command, "--out", tmp_path / "none")
     stages = re.findall(r"^(\d) (\w+)", said, re.M)
@@ -113,13 +119,24 @@ def test_the_plan(run: Run, tmp_path: Path) -> None:
 
 def test_what_is_refused(run: Run, tmp_path: Path) -> None:
     assert "--corpora is needed" in refused("bash", RECIPE / "run.sh", "--out", tmp_path)
-    assert "did you mean LDC2017S06" in refused("bash", RECIPE / "run.sh", "--out", tmp_path, "--corpora", wrong(tmp_path))
+    assert "did you mean LDC2017S06" in refused(
+        "bash", RECIPE / "run.sh", "--out", tmp_path, "--corpora", wrong(tmp_path)
+    )
     assert "there is no system 'xvektor'" in refused(*run.command, "--systems", "xvektor")
     without = tmp_path / "some"
     without.mkdir()
     for name in ("LDC2017S06", "R149_0_1"):
         os.symlink(run.corpora / name, without / name)
-    command = ["bash", RECIPE / "run.sh", "--corpora", without, "--out", tmp_path / "out", "--conf", RECIPE / "conf/mini"]
+    command = [
+        "bash",
+        RECIPE / "run.sh",
+        "--corpora",
+        without,
+        "--out",
+        tmp_path / "out",
+        "--conf",
+        RECIPE / "conf/mini",
+    ]
     assert "want the unlabelled speech of LDC2016E46" in refused(*command)
     said = succeed(*command, "--systems", "ivector", "--fusions", "", "--num-copies", "20")
     assert "actual costs are left out" in said

@@ -19,7 +19,7 @@ from corpora.mixer6 import read_mixer6
 from corpora.recordings import Collection, Recording
 from corpora.report import NAME, Report
 from corpora.sre import read_sre04_to_06, read_sre08, read_sre10
-from corpora.sre16 import Evaluation, Trial, read_unlabelled
+from corpora.sre16 import Evaluation, Trial, key_of, read_unlabelled
 from corpora.switchboard import LAYOUTS, read_switchboard
 from corpora.tree import Tree, stem_of
 from corpora.writing import write_data_dir, write_rows, write_trials
@@ -125,22 +125,32 @@ def prepare(found: dict[str, Path], seed: int, folder: Path, report: Report) -> 
         name: [recording for recording in labelled if CATALOGUE[recording.corpus].part == name]
         for name in (SRE, SWITCHBOARD)
     }
-    if "LDC2016E46" in found:
-        tree = Tree(found["LDC2016E46"], "LDC2016E46", report)
+    sre16 = {number: Tree(found[number], number, report) for number in ("LDC2016E46", "R149_0_1") if number in found}
+    if "LDC2016E46" in sre16:
         for part in ("major", "minor"):
-            parts[f"sre16_{part}"] = audio.usable(read_unlabelled(tree, part))
+            parts[f"sre16_{part}"] = audio.usable(read_unlabelled(sre16["LDC2016E46"], part))
             if not parts[f"sre16_{part}"]:
-                raise VouchError(f"LDC2016E46: no usable recording in data/unlabeled/{part}; complete the release")
+                message = (
+                    f"no usable recording in data/unlabeled/{part}; is this the folder of the release, and complete?"
+                )
+                if part == "major":
+                    raise VouchError(f"LDC2016E46: {message}")
+                report.warn("LDC2016E46", "missing", message)
     others = [recording for part in parts.values() for recording in part]
-    trials: list[Trial] = []
-    if "R149_0_1" in found:
-        evaluation = Evaluation(Tree(found["R149_0_1"], "R149_0_1", report), report)
-        enroll, test = audio.usable(evaluation.enrollment), audio.usable(evaluation.test)
-        refuse_overlap(enroll + test, others)
-        trials = evaluation.trials(enroll, test)
-        if not trials:
-            raise VouchError("R149_0_1: none of its trials has audio; complete the release, or take it out of the list")
-        parts |= {"sre16_eval_enroll": enroll, "sre16_eval_test": test}
+    trials: dict[str, list[Trial]] = {}
+    for part in ("dev", "eval"):  # the development set is in either release
+        tree = next((tree for tree in sre16.values() if tree.table(key_of(part)) is not None), None)
+        if part == "eval":
+            tree = sre16.get("R149_0_1")
+        if tree is not None:
+            evaluation = Evaluation(tree, part, report)
+            enroll, test = audio.usable(evaluation.enrollment), audio.usable(evaluation.test)
+            refuse_overlap(enroll + test, others)
+            trials[part] = evaluation.trials(enroll, test)
+            if not trials[part]:
+                raise VouchError(f"{tree.corpus}: no trial of {key_of(part)} has audio; complete the release")
+            parts |= {f"sre16_{part}_enroll": enroll, f"sre16_{part}_test": test}
+            others += enroll + test
     recordings = [recording for part in parts.values() for recording in part]
     audio.check_decoder(recordings)
 
@@ -149,9 +159,9 @@ def prepare(found: dict[str, Path], seed: int, folder: Path, report: Report) -> 
     for name, part in parts.items():
         if part:
             write_data_dir(folder / name, part, audio)
-    if trials:
-        write_trials(folder / "sre16_eval_test", trials)
-    rows = source_rows(found, recordings, trials, audio, report)
+    for part, own in trials.items():
+        write_trials(folder / f"sre16_{part}_test", part, own)
+    rows = source_rows(found, recordings, trials.get("eval", []), audio, report)
     write_rows(folder / "sources.tsv", [("corpus", "name", "utterances", "speakers", "seconds", "warnings"), *rows])
     write_rows(folder / "corpora.tsv", found.items())
     print(f"{'corpus':24s} {'LDC':12s} {'utterances':>10s} {'speakers':>8s} {'hours':>8s} {'warnings':>8s}")

@@ -30,6 +30,7 @@ Writes, sorted and checked,
   OUT/sre, OUT/swbd                     labelled speech, with spk2gender; each where there is any
   OUT/sre16_major, OUT/sre16_minor      unlabelled
   OUT/sre16_eval_enroll, OUT/sre16_eval_test   with trials, trials_tgl, trials_yue, trial_info.tsv
+  OUT/sre16_dev_enroll, OUT/sre16_dev_test     the development set, where a release has it, with trials_ceb, trials_cmn
   OUT/sources.tsv                       utterances, speakers, seconds and warnings of each corpus
   OUT/corpora.tsv                       name and absolute path of each corpus that is given
   OUT/log/warnings.txt                  every warning; the screen has the first of each kind
@@ -49,7 +50,8 @@ echo "${0##*/} --corpora $corpora --seed $seed $*"
 
 begin_out "$1"
 python3 "$here/prepare_data.py" --seed "$seed" "$corpora" "$out"
-published=(sre swbd sre16_major sre16_minor sre16_eval_enroll sre16_eval_test sources.tsv corpora.tsv)
+published=(sre swbd sre16_major sre16_minor sre16_eval_enroll sre16_eval_test sre16_dev_enroll sre16_dev_test
+  sources.tsv corpora.tsv)
 names=()
 for name in "${published[@]}"; do
   if [ -d "$tmp/$name" ]; then names+=("$name"); fi

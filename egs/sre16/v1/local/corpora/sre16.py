@@ -18,11 +18,15 @@ from corpora.tables import Row, read_table
 from corpora.tree import Tree, stem_of
 from vouch.errors import VouchError
 
-LANGUAGES = ("tgl", "yue")
-KEY = "docs/sre16_eval_trial_key.tsv"
-ENROLLMENT_CALLS = "docs/sre16_eval_enrollment_segment_key.tsv"
-TEST_CALLS = "docs/sre16_eval_segment_key.tsv", "docs/sre16_eval_test_segment_key.tsv"  # as in LDC2019S20
 UNLABELLED = "data/unlabeled/"
+LANGUAGES = {"eval": ("tgl", "yue"), "dev": ("ceb", "cmn")}  # of the test calls of each part of SRE16
+NOT_TOLD = "-"
+SIDE = "a"  # of a call, that all segments are cut from: column `side` of the tables of enrollment and trials
+
+
+def key_of(part: str) -> str:
+    """Where the trials of a part, eval or dev, are."""
+    return f"docs/sre16_{part}_trial_key.tsv"
 
 
 class Trial(NamedTuple):
@@ -31,25 +35,24 @@ class Trial(NamedTuple):
     model: str
     segment: str
     target: str  # target or nontarget
-    gender: str
+    gender: str  # m, f, or - where the release has no table of it
     language: str
     enrollment_segments: int
     phone_match: str  # same, different, or - where the tables do not tell
 
 
 class _Side(NamedTuple):
+    side: str
     subject: str
     phone: str
     where: str
 
 
 def read_unlabelled(tree: Tree, part: str) -> list[Recording]:
-    """data/unlabeled/major or minor: every file is an utterance, and a speaker of its own."""
+    """data/unlabeled/major or minor: every file is an utterance, and a speaker of its own; none without the folder."""
     folder = tree.folder(UNLABELLED + part)
     if folder is None:
-        raise VouchError(
-            f"{tree.corpus}: no folder {UNLABELLED}{part} in {tree.root}; is this the folder of the release?"
-        )
+        return []
     return [_whole(tree, stem, stem, stem, folder) for stem in tree.stems(folder)]
 
 
@@ -63,26 +66,28 @@ def _fail(where: str, message: str) -> NoReturn:
 
 
 class Evaluation:
-    """The tables of R149_0_1.
+    """The tables of the evaluation (part eval: R149_0_1) or of the development set (dev: LDC2016E46).
 
     enrollment, test: recordings that have a file; enrolled: model -> [(segment, file:line)] by the table.
     """
 
-    def __init__(self, tree: Tree, report: Report) -> None:
-        self.tree, self._report = tree, report
-        self._base = tree.base(tree.need(KEY), KEY)  # LDC2019S20 has the development set beside it
+    def __init__(self, tree: Tree, part: str, report: Report) -> None:
+        self.tree, self.part, self._report = tree, part, report
+        self._key = tree.need(key_of(part))
+        self._base = tree.base(self._key, key_of(part))  # LDC2019S20 has both parts, beside each other
         self.enrolled: dict[str, list[tuple[str, str]]] = {}
         folder = f"{self._base}data/enrollment/"
         self.enrollment: list[Recording] = []
-        for row in self.rows(self.need("docs/sre16_eval_enrollment.tsv"), 2):
+        tables = f"docs/sre16_{part}_enrollment.tsv", f"docs/sre16_{part}_enrollments.tsv"
+        for row in self.rows(self.need(*tables), 2):
             model, segment = row.named("modelid", 0), stem_of(row.named("segment", 1))
             segments = self.enrolled.setdefault(model, [])
             if segment in (known for known, _ in segments):
-                self._warn("enrollment named twice", f"{row.where}: {model} {segment} stands already; it is skipped")
+                self.warn("enrollment named twice", f"{row.where}: {model} {segment} stands already; it is skipped")
                 continue
             segments.append((segment, row.where))
             if tree.audio(segment, folder) is None:
-                self._warn("enrollment without a file", f"{row.where}: there is no data/enrollment/{segment}.sph")
+                self.warn("enrollment without a file", f"{row.where}: there is no data/enrollment/{segment}.sph")
             else:
                 self.enrollment.append(_whole(tree, f"{model}-{segment}", model, segment, folder, row.where))
         folder = f"{self._base}data/test/"
@@ -91,10 +96,14 @@ class Evaluation:
     def need(self, *names: str) -> Path:
         return self.tree.need(*names, base=self._base)
 
-    def rows(self, path: Path, least: int) -> Iterator[Row]:
-        return read_table(path, "\t", least, self.tree.corpus, self._report)
+    def find(self, *names: str) -> Path | None:
+        return self.tree.table(*names, base=self._base)
 
-    def _warn(self, kind: str, message: str) -> None:
+    def rows(self, path: Path | None, least: int) -> Iterator[Row]:
+        """Of a table; none of one that is not there."""
+        return iter(()) if path is None else read_table(path, "\t", least, self.tree.corpus, self._report)
+
+    def warn(self, kind: str, message: str) -> None:
         self._report.warn(self.tree.corpus, kind, message)
 
     def trials(self, enrollment: list[Recording], test: list[Recording]) -> list[Trial]:
@@ -110,7 +119,7 @@ class Evaluation:
         trials: dict[tuple[str, str], Trial] = {}
         numbers: dict[tuple[str, str], int] = {}  # there are two million trials: no text for each
         lost: dict[str, tuple[str, int]] = {}  # segment: the first of its trials, how many
-        for row in self.rows(self.need(KEY), 4):
+        for row in self.rows(self._key, 4):
             model, segment = sys.intern(row.named("modelid", 0)), sys.intern(stem_of(row.named("segment", 1)))
             target = sys.intern(row.named("targettype", 3).lower())
             if target not in ("target", "nontarget"):
@@ -127,7 +136,7 @@ class Evaluation:
                 place = f"{row.path}:{numbers[model, segment]}"
                 if known.target != target:
                     _fail(row.where, f"{model} {segment} is {target} here, and {known.target} at {place}")
-                self._warn(
+                self.warn(
                     "trials named twice", f"{row.where}: {model} {segment} stands already at {place}; it is skipped"
                 )
                 continue
@@ -138,61 +147,68 @@ class Evaluation:
             trials[model, segment] = Trial(model, segment, target, gender, language, count, _match(phones, phone))
         for segment, (place, count) in lost.items():
             message = f"{place}: test segment {segment} has no usable file; its {count} trials are left out"
-            self._warn("test segments without a file", message)
+            self.warn("test segments without a file", message)
         if lost:
             total = sum(count for _, count in lost.values())
             self._report.note(self.tree.corpus, f"{total} trials are left out")
-        unknown = sum(trial.phone_match == "-" for trial in trials.values())
-        if unknown:
-            self._warn(
-                "trials without phones", f"{metadata.sides_table}: the telephones of {unknown} trials are not told"
-            )
+        for what, column in (("telephones", "phone_match"), ("genders", "gender")):
+            unknown = sum(getattr(trial, column) == NOT_TOLD for trial in trials.values())
+            if unknown:
+                message = f"{self._key}: the {what} of {unknown} trials are not told; costs are equalised without them"
+                self.warn(f"trials without {what}", message)
         return [trials[key] for key in sorted(trials, key=lambda key: f"{key[0]} {key[1]}".encode())]
 
 
 def _match(enrolled: set[str], phone: str) -> str:
     if phone and phone in enrolled:
         return "same"
-    return "-" if not phone or "" in enrolled else "different"
+    return NOT_TOLD if not phone or "" in enrolled else "different"
 
 
 class _Metadata:
-    """Calls, subjects and telephones of the segments."""
+    """Calls, subjects and telephones of the segments.
+
+    Without the table of subjects no gender is told, without call_sides.tsv or the enrollment segments' calls (which
+    Kaldi's recipe does not use) neither gender nor telephone. What a table that is there lacks is an error.
+    """
 
     def __init__(self, evaluation: Evaluation) -> None:
-        need, rows = evaluation.need, evaluation.rows
-        self._enrolled = evaluation.enrolled
-        self._calls_table, self.sides_table = need("metadata/calls.tsv"), need("metadata/call_sides.tsv")
-        self._subjects_table = need("metadata/subjects.tsv")
+        need, find, rows, part = evaluation.need, evaluation.find, evaluation.rows, evaluation.part
+        self._enrolled, self._languages = evaluation.enrolled, LANGUAGES[part]
+        self._calls_table, self._sides_table = need("metadata/calls.tsv"), find("metadata/call_sides.tsv")
+        self._subjects_table = find("metadata/subjects.tsv")
         self._calls = {row.named("call_id", 0): row for row in rows(self._calls_table, 2)}
         self._subjects = {row.named("subject_id", 0): row for row in rows(self._subjects_table, 1)}
         self._sides: dict[str, list[_Side]] = {}
-        for row in rows(self.sides_table, 3):
+        for row in rows(self._sides_table, 3):
             phone = row.named("phone_id", 3) if not row.columns or "phone_id" in row.columns else ""
-            side = _Side(row.named("subject_id", 2), phone, row.where)
+            side = _Side(row.named("call_side", 1).lower(), row.named("subject_id", 2), phone, row.where)
             self._sides.setdefault(row.named("call_id", 0), []).append(side)
-        self._enrollment_key, self._test_key = need(ENROLLMENT_CALLS), need(*TEST_CALLS)
-        self._enrollment_calls, self._test_calls = (
-            {stem_of(row.named("segment", 0)): row for row in rows(path, 2)}
-            for path in (self._enrollment_key, self._test_key)
-        )
+        segments = f"docs/sre16_{part}_segment_key.tsv"  # in some releases of all segments
+        self._test_key = need(segments, f"docs/sre16_{part}_test_segment_key.tsv")
+        self._enrollment_key = find(f"docs/sre16_{part}_enrollment_segment_key.tsv")
+        self._test_calls = {stem_of(row.named("segment", 0)): row for row in rows(self._test_key, 2)}
+        self._enrollment_calls = {stem_of(row.named("segment", 0)): row for row in rows(self._enrollment_key, 2)}
+        if self._enrollment_key is None and any(
+            segment in self._test_calls for named in self._enrolled.values() for segment, _ in named
+        ):
+            self._enrollment_key, self._enrollment_calls = self._test_key, self._test_calls
+        absent = {"call_sides.tsv": self._sides_table, "subjects.tsv": self._subjects_table}
+        absent |= {"enrollment_segment_key.tsv": self._enrollment_key}
+        for name in (name for name, path in absent.items() if path is None):
+            evaluation.warn(
+                "tables that are not there", f"{evaluation.tree.root}: no {name}, which tells genders or telephones"
+            )
         self._tests: dict[str, tuple[str, str]] = {}
 
     def model(self, model: str) -> tuple[str, set[str]]:
         """Gender of a model's subject, and the telephones of its enrollment calls."""
+        if self._enrollment_key is None or self._sides_table is None:
+            return NOT_TOLD, {""}
         genders, phones = set(), set()
         for segment, where in self._enrolled[model]:
             side = self._side(segment, self._enrollment_calls, self._enrollment_key, where)
-            row = self._subjects.get(side.subject)
-            if row is None:
-                _fail(side.where, f"subject {side.subject} is not in {self._subjects_table}; complete it")
-            gender = gender_of(row.named("sex", 1))
-            if not gender:
-                _fail(
-                    row.where,
-                    f"the sex of subject {side.subject} is '{row.named('sex', 1)}', not M or F; mend the line",
-                )
-            genders.add(gender)
+            genders.add(self._gender(side))
             phones.add(side.phone)
         if len(genders) > 1:
             _fail(
@@ -200,28 +216,48 @@ class _Metadata:
             )
         return genders.pop(), phones
 
+    def _gender(self, side: _Side) -> str:
+        if self._subjects_table is None:
+            return NOT_TOLD
+        row = self._subjects.get(side.subject)
+        if row is None:
+            _fail(side.where, f"subject {side.subject} is not in {self._subjects_table}; complete it")
+        gender = gender_of(row.named("sex", 1))
+        if not gender:
+            _fail(row.where, f"the sex of subject {side.subject} is '{row.named('sex', 1)}', not M or F; mend the line")
+        return gender
+
     def test(self, segment: str, where: str) -> tuple[str, str]:
         """Language and telephone of a test segment's call."""
         if segment not in self._tests:
-            side = self._side(segment, self._test_calls, self._test_key, where)
-            key = self._test_calls[segment]
+            key, phone = self._call(segment, self._test_calls, self._test_key, where), ""
+            if self._sides_table is not None:
+                phone = self._side(segment, self._test_calls, self._test_key, where).phone
             row = self._calls.get(key.named("call_id", 1))
             if row is None:
                 _fail(key.where, f"call {key.named('call_id', 1)} is not in {self._calls_table}; complete it")
             language = row.named("language_id", 1).lower()
-            if language not in LANGUAGES:
-                _fail(row.where, f"the language of segment {segment} is '{language}', not tgl or yue; mend the line")
-            self._tests[segment] = language, side.phone
+            if language not in self._languages:
+                wanted = " or ".join(self._languages)
+                _fail(row.where, f"the language of segment {segment} is '{language}', not {wanted}; mend the line")
+            self._tests[segment] = language, phone
         return self._tests[segment]
 
     def _side(self, segment: str, calls: dict[str, Row], key: Path, where: str) -> _Side:
         """The side of a call that a segment is cut from; where: the line that asks for it."""
-        if segment not in calls:
-            _fail(where, f"segment {segment} has no call in {key}; the metric needs it, complete the table")
-        call = calls[segment].named("call_id", 1)
+        row = self._call(segment, calls, key, where)
+        call = row.named("call_id", 1)
         sides = self._sides.get(call, [])
         if not sides:
-            _fail(calls[segment].where, f"call {call} of segment {segment} is not in {self.sides_table}; complete it")
+            _fail(row.where, f"call {call} of segment {segment} is not in {self._sides_table}; complete it")
         if len({side.subject for side in sides}) > 1:
-            _fail(sides[1].where, f"call {call} has two subjects, and nothing tells whose side segment {segment} is")
+            sides = [side for side in sides if side.side == SIDE]
+        if len({side.subject for side in sides}) != 1:
+            _fail(row.where, f"call {call} has several subjects, and none or two on side {SIDE}: whose is {segment}?")
         return sides[0]
+
+    @staticmethod
+    def _call(segment: str, calls: dict[str, Row], key: Path, where: str) -> Row:
+        if segment not in calls:
+            _fail(where, f"segment {segment} has no call in {key}; the metric needs it, complete the table")
+        return calls[segment]

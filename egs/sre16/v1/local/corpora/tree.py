@@ -57,10 +57,10 @@ class Tree:
                 else:
                     self._others.setdefault(name.lower(), []).append(base + name)
 
-    def need(self, *names: str, base: str | None = None) -> Path:
+    def table(self, *names: str, base: str | None = None) -> Path | None:
         """The file at one of these paths below the root, or below a folder at most DEPTH folders down from it.
 
-        base: exactly below this folder (see `base`). Raises VouchError where there is none.
+        base: exactly below this folder (see `base`).
         """
         for wanted in names:
             found = self._others.get(PurePosixPath(wanted).name.lower(), [])
@@ -70,6 +70,13 @@ class Tree:
                 found = [path for path in found if path.lower() == (base + wanted).lower()]
             if found:
                 return self.root / min(found, key=lambda path: (path.count("/"), path))
+        return None
+
+    def need(self, *names: str, base: str | None = None) -> Path:
+        """As `table`; raises VouchError where there is none."""
+        found = self.table(*names, base=base)
+        if found is not None:
+            return found
         where = f"{self.root}, nor {DEPTH} folders further down" if base is None else self.root / base
         raise VouchError(
             f"{self.corpus}: no {' or '.join(names)} in {where}; is this the folder of the release, and complete?"

@@ -25,9 +25,9 @@ def write_data_dir(directory: Path, recordings: list[Recording], audio: Audio) -
         write_lines(directory / "spk2gender", [s + b" " + genders[s] for s in sorted(genders)])
 
 
-def write_trials(directory: Path, trials: Sequence[Trial]) -> None:
-    """trials, those of each language, and trial_info.tsv."""
-    for name, language in (("trials", ""), *((f"trials_{language}", language) for language in LANGUAGES)):
+def write_trials(directory: Path, part: str, trials: Sequence[Trial]) -> None:
+    """trials, those of each language of the part (eval or dev), and trial_info.tsv."""
+    for name, language in (("trials", ""), *((f"trials_{language}", language) for language in LANGUAGES[part])):
         chosen = [trial for trial in trials if language in ("", trial.language)]
         write_lines(directory / name, [" ".join(trial[:3]).encode() for trial in chosen])
     write_rows(directory / "trial_info.tsv", [Trial._fields, *trials])
