@@ -38,7 +38,6 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
         "extract-segments": ("audio", "extract_segments", "cut recordings into segments"),
         "wav-to-duration": ("audio", "wav_to_duration", "duration in seconds of every recording"),
         "wav-copy": ("audio", "wav_copy", "copy recordings, or tables of them"),
-        "wav-cut": ("audio", "wav_cut", "take a channel and a stretch of one recording, and resample it"),
         "wav-reverberate": ("audio", "wav_reverberate", "add reverberation and noises to one recording"),
     },
     "augmentation": {
@@ -151,6 +150,7 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
         "kaldi-path": ("kaldi_path", "kaldi_path", "print a folder of executables named like Kaldi's tools"),
     },
     "corpora": {
+        "wav-cut": ("audio", "wav_cut", "take a channel and a stretch of one recording, and resample it"),
         "make-mini-corpus": ("corpora", "make_mini_corpus", "synthesise the embedded two-domain corpus"),
         "make-trials": ("corpora", "make_trials", "enrollment and test directories and trials by the 1/3 protocol"),
     },
