@@ -178,6 +178,7 @@ class Miniature:
         self.write_switchboard()
         self.write_sre16_unlabelled()
         self.write_sre16_evaluation()
+        self.write_sre16_development()
         write_lines(self.out / "corpora.yaml", [f"{number}: {path}" for number, path in self.paths.items()])
 
     def write_sre04_to_06(self) -> None:
@@ -301,28 +302,36 @@ class Miniature:
                 write_sphere(root / part / f"sre16_{part}_{letters(count)}.sph", samples, "alaw")
 
     def write_sre16_evaluation(self) -> None:
+        self.write_trials(self.root("R149_0_1"), "eval", CELLS, 0)
+
+    def write_sre16_development(self) -> None:
+        """As the evaluation, in other languages, and the calls of all segments in one table."""
+        root = self.out / "LDC2016E46_SRE16_Call_My_Net_Training_Data"
+        cells = [({"tgl": "ceb", "yue": "cmn"}[language], sex) for language, sex in CELLS]
+        self.write_trials(root, "dev", cells, 100)
+
+    def write_trials(self, root: Path, part: str, cells: Sequence[tuple[str, str]], first: int) -> None:
         """In each language and gender two subjects with a model, of one and of three segments, and one without; the
-        first call of both is by the same telephone."""
-        root = self.root("R149_0_1")
+        first call of both is by the same telephone. first: what numbers and voices begin after."""
         tables: dict[str, list[str]] = {
-            "docs/sre16_eval_enrollment.tsv": ["modelid\tsegment\tside"],
-            "docs/sre16_eval_trial_key.tsv": ["modelid\tsegment\tside\ttargettype"],
-            "docs/sre16_eval_segment_key.tsv": ["segment\tcall_id"],
-            "docs/sre16_eval_enrollment_segment_key.tsv": ["segment\tcall_id"],
+            f"docs/sre16_{part}_enrollment.tsv": ["modelid\tsegment\tside"],
+            f"docs/sre16_{part}_trial_key.tsv": ["modelid\tsegment\tside\ttargettype"],
+            f"docs/sre16_{part}_segment_key.tsv": ["segment\tcall_id"],
+            f"docs/sre16_{part}_enrollment_segment_key.tsv": ["segment\tcall_id"],
             "metadata/calls.tsv": ["call_id\tlanguage_id"],
             "metadata/call_sides.tsv": ["call_id\tcall_side\tsubject_id\tphone_id"],
             "metadata/subjects.tsv": ["subject_id\tsex\tyear_of_birth"],
         }
         enrollment, trials, test_key, enrollment_key, language_of, sides, subjects = tables.values()
-        calls = segments = 0
-        for cell, (language, sex) in enumerate(CELLS):
+        calls = segments = 10 * first
+        for cell, (language, sex) in enumerate(cells):
             models, tests = [], []
             for person in range(3):
-                subject, voice = 50001 + 3 * cell + person, 301 + 6 * cell + 2 * person + (sex == "m")
+                subject, voice = 50001 + first + 3 * cell + person, 301 + first + 6 * cell + 2 * person + (sex == "m")
                 subjects.append(f"{subject}\t{sex.upper()}\t1990")
                 enrolled, tested = ((1, 7), (3, 7), (0, 1))[person]
                 if enrolled:
-                    models.append((f"{1001 + 2 * cell + person}_sre16", subject))
+                    models.append((f"{1001 + first + 2 * cell + person}_sre16", subject))
                 for number in range(enrolled + tested):
                     calls, segments = calls + 1, segments + 1
                     shared = number in (0, enrolled) or (number == enrolled + 1 and person)
@@ -342,6 +351,8 @@ class Miniature:
                     write_sphere(root / "data" / folder / f"{segment}.sph", samples, "alaw")
             for model, subject in models:
                 trials += [f"{model}\t{s}\ta\t{'target' if subject == o else 'nontarget'}" for s, o in tests]
+        if part == "dev":
+            test_key += tables.pop(f"docs/sre16_{part}_enrollment_segment_key.tsv")[1:]
         for name, lines in tables.items():
             write_lines(root / name, lines)
 

@@ -13,6 +13,7 @@ from unittest.mock import patch
 ROOT = Path(__file__).resolve().parents[3]
 LOCAL = ROOT / "egs/sre16/v1/local"
 DIRECTORIES = ("sre", "swbd", "sre16_major", "sre16_minor", "sre16_eval_enroll", "sre16_eval_test")
+DIRECTORIES += ("sre16_dev_enroll", "sre16_dev_test")
 
 
 def environment(**more: str) -> dict[str, str]:

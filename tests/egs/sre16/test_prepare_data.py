@@ -37,12 +37,18 @@ def side(path: Path, channel: int) -> np.ndarray:
     return soundfile.read(path, dtype="int16", always_2d=True)[0][:, channel - 1]
 
 
+TRIALS = {
+    "sre16_eval_test": {"trials", "trials_tgl", "trials_yue", "trial_info.tsv"},
+    "sre16_dev_test": {"trials", "trials_ceb", "trials_cmn", "trial_info.tsv"},
+}
+
+
 def test_every_directory_and_table_is_there(out: Path) -> None:
     assert {path.name for path in out.iterdir()} == {*DIRECTORIES, "sources.tsv", "corpora.tsv", "log"}
     for name in DIRECTORIES:
         assert {path.name for path in (out / name).iterdir()} == {"wav.scp", "utt2spk", "spk2utt"} | (
             {"spk2gender"} if name in ("sre", "swbd") else set()
-        ) | ({"trials", "trials_tgl", "trials_yue", "trial_info.tsv"} if name == "sre16_eval_test" else set())
+        ) | TRIALS.get(name, set())
     assert (out / "log/warnings.txt").read_text() == ""
 
 
@@ -170,8 +176,8 @@ def test_sources_count_what_is_in_the_directories(out: Path) -> None:
     counts = {row[0]: int(row[2]) for row in rows}
     sizes = {name: len(lines(out / name / "utt2spk")) for name in DIRECTORIES}
     assert sum(counts.values()) == sum(sizes.values()) and counts["R149_0_1"] == 76
-    entries = table(out / "sre16_major/wav.scp") | table(out / "sre16_minor/wav.scp")
-    seconds = sum(len(samples(entry)) for entry in entries.values()) / 8000
+    parts = ("sre16_major", "sre16_minor", "sre16_dev_enroll", "sre16_dev_test")
+    seconds = sum(len(samples(entry)) for part in parts for entry in table(out / part / "wav.scp").values()) / 8000
     assert {row[0]: row[4] for row in rows}["LDC2016E46"] == str(round(seconds))
     assert all(row[5] == "0" for row in rows)
     assert [row[3] for row in rows if row[0] in ("R149_0_1", "LDC2016E46", "LDC2017S06")] == ["6", "8", "-"]
@@ -281,7 +287,7 @@ def test_keys_of_a_release_that_is_not_given_are_no_warnings(corpora: Path, tmp_
         ("LDC2017S06: {0}/LDC98S75\n", "LDC2017S06: no keys/coreext.modelkey.csv in "),
         ("LDC98S75: {0}/LDC2002S06\n", "LDC98S75: none of its recordings is usable in "),
         ("LDC98S75: {0}/corpora.yaml\n", "is not a folder"),
-        ("LDC98S75: {0}/LDC98S75\nLDC2016E46: {0}/R149_0_1\n", "no folder data/unlabeled/major"),
+        ("LDC98S75: {0}/LDC98S75\nLDC2016E46: {0}/R149_0_1\n", "no usable recording in data/unlabeled/major"),
         ("speaker_list: {0}/LDC98S75\nLDC2006S44: {0}/LDC2006S44\n", "there is no file"),
     ],
 )

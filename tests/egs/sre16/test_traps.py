@@ -385,9 +385,36 @@ def test_without_telephones_the_partition_is_a_dash(damaged: Path, tmp_path: Pat
     path.write_text("".join("\t".join(line.split("\t")[:3]) + "\n" for line in lines(path)))
     done = read(damaged, tmp_path / "out")
     assert done.returncode == 0
-    assert "call_sides.tsv: the telephones of 120 trials are not told" in done.stderr
+    assert "sre16_eval_trial_key.tsv: the telephones of 120 trials are not told" in done.stderr
     info = lines(tmp_path / "out/.tmp/sre16_eval_test/trial_info.tsv")[1:]
     assert {line.split("\t")[6] for line in info} == {"-"}
+
+
+@pytest.mark.parametrize("name", ["metadata/subjects.tsv", "metadata/call_sides.tsv"])
+def test_without_a_table_of_people_the_gender_is_a_dash(damaged: Path, whole: Path, tmp_path: Path, name: str) -> None:
+    (damaged / "R149_0_1" / name).unlink()
+    done = read(damaged, tmp_path / "out")
+    assert done.returncode == 0
+    assert f"R149_0_1: no {name.rpartition('/')[2]}, which tells genders or telephones" in done.stderr
+    assert "sre16_eval_trial_key.tsv: the genders of 120 trials are not told" in done.stderr
+    found, wanted = (
+        [line.split("\t") for line in lines(folder / "sre16_eval_test/trial_info.tsv")[1:]]
+        for folder in (tmp_path / "out/.tmp", whole)
+    )
+    assert {row[3] for row in found} == {"-"}
+    assert [row[:3] + row[4:6] for row in found] == [row[:3] + row[4:6] for row in wanted]
+
+
+def test_a_call_of_two_people_is_told_apart_by_its_side(damaged: Path, whole: Path, tmp_path: Path) -> None:
+    path = damaged / "R149_0_1/metadata/call_sides.tsv"
+    header, *rows = lines(path)
+    own = [row.replace("\tb\t", "\ta\t") for row in rows]
+    others = ["\t".join([row.split("\t")[0], "b", "50001", "1234"]) for row in rows]
+    path.write_text("\n".join([header, *others, *own]) + "\n")
+    done = read(damaged, tmp_path / "out")
+    assert done.returncode == 0 and not done.stderr
+    name = "sre16_eval_test/trial_info.tsv"
+    assert lines(tmp_path / "out/.tmp" / name) == lines(whole / name)
 
 
 def test_one_lost_telephone_hides_what_it_decides(damaged: Path, tmp_path: Path) -> None:
@@ -456,7 +483,7 @@ def model_of_two_genders(root: Path) -> None:
 
 def two_subjects_of_a_call(root: Path) -> None:
     path = root / "R149_0_1/metadata/call_sides.tsv"
-    path.write_text(path.read_text() + "90001\ta\t50004\t7777\n")
+    path.write_text(path.read_text() + "90001\ta\t50004\t7777\n90001\ta\t50005\t7777\n")
 
 
 def segment_in_the_unlabelled(root: Path) -> None:
@@ -484,13 +511,13 @@ def no_trials_left(root: Path) -> None:
 
 
 def no_unlabelled(root: Path) -> None:
-    folder = root / "LDC2016E46_SRE16_Call_My_Net_Training_Data/data/unlabeled/minor"
+    folder = root / "LDC2016E46_SRE16_Call_My_Net_Training_Data/data/unlabeled/major"
     for path in folder.iterdir():
         path.write_bytes(b"")
 
 
 def no_table(root: Path) -> None:
-    (root / "R149_0_1/metadata/subjects.tsv").unlink()
+    (root / "R149_0_1/metadata/calls.tsv").unlink()
 
 
 def compressed_list(root: Path) -> None:
@@ -516,13 +543,16 @@ ERRORS: list[tuple[Callable, str]] = [
     (subject_without_sex, "subjects.tsv:2: the sex of subject 50001 is '', not M or F"),
     (unknown_subject, "call_sides.tsv:2: subject 50001 is not in {}/R149_0_1/metadata/subjects.tsv"),
     (model_of_two_genders, "sre16_eval_enrollment.tsv:2: model 1001_sre16 is enrolled with subjects of both genders"),
-    (two_subjects_of_a_call, "call_sides.tsv:78: call 90001 has two subjects, and nothing tells whose side segment"),
+    (
+        two_subjects_of_a_call,
+        "call_sides.tsv:79: call 90001 has another subject above, and nothing tells whose aahaab_sre16 is",
+    ),
     (segment_in_the_unlabelled, "aaoaac_sre16.sph is in LDC2016E46 too ("),
     (segment_in_the_training, "aahaab_sre16.sph is in LDC2006S44 too ({}/LDC2006S44/tb01/taaa.sph)"),
     (lost_line_of_callinfo, "callinfo.tbl has 7 lines, and {}/LDC99S79/docs/callstat.tbl 4: want two lines"),
-    (no_trials_left, "R149_0_1: none of its trials has audio"),
-    (no_unlabelled, "LDC2016E46: no usable recording in data/unlabeled/minor"),
-    (no_table, "R149_0_1: no metadata/subjects.tsv in {}/R149_0_1"),
+    (no_trials_left, "R149_0_1: no trial of docs/sre16_eval_trial_key.tsv has audio"),
+    (no_unlabelled, "LDC2016E46: no usable recording in data/unlabeled/major"),
+    (no_table, "R149_0_1: no metadata/calls.tsv in {}/R149_0_1"),
     (compressed_list, "speaker_list is compressed; unpack it"),
 ]
 

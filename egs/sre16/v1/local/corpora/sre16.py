@@ -250,10 +250,9 @@ class _Metadata:
         sides = self._sides.get(call, [])
         if not sides:
             _fail(row.where, f"call {call} of segment {segment} is not in {self._sides_table}; complete it")
+        sides = [side for side in sides if side.side == SIDE] or sides
         if len({side.subject for side in sides}) > 1:
-            sides = [side for side in sides if side.side == SIDE]
-        if len({side.subject for side in sides}) != 1:
-            _fail(row.where, f"call {call} has several subjects, and none or two on side {SIDE}: whose is {segment}?")
+            _fail(sides[1].where, f"call {call} has another subject above, and nothing tells whose {segment} is")
         return sides[0]
 
     @staticmethod
