@@ -193,17 +193,20 @@ fi
 
 backends="cosine plda"
 if [ -d "$data/adapt" ]; then backends="cosine cosine_adapt plda plda_adapt plda_coral plda_coral_plus"; fi
-if runs 8; then
-  for system in $systems; do
-    announce 8 "scores of $system"
-    rm -rf "$exp/$system/scores"
-    for list in $lists; do
-      case $list in source) prefix="" mean=mean.vec ;; target) prefix=adapt_ mean=mean_adapt.vec ;; esac
-      "$steps/score.sh" --backends "$backends" "$exp/$system/backend" "$exp/$system/backend/$mean" \
-        "$exp/$system/embeddings/${prefix}enroll" "$exp/$system/embeddings/${prefix}test" \
-        "$data/${prefix}test" "$exp/$system/scores" "$list"
-    done
+score_system() {
+  local list prefix mean
+  announce 8 "scores of $1"
+  rm -rf "$exp/$1/scores"
+  for list in $lists; do
+    case $list in source) prefix="" mean=mean.vec ;; target) prefix=adapt_ mean=mean_adapt.vec ;; esac
+    "$steps/score.sh" --backends "$backends" "$exp/$1/backend" "$exp/$1/backend/$mean" \
+      "$exp/$1/embeddings/${prefix}enroll" "$exp/$1/embeddings/${prefix}test" \
+      "$data/${prefix}test" "$exp/$1/scores" "$list"
   done
+}
+if runs 8; then
+  # shellcheck disable=SC2086 # several systems
+  side_by_side score_system $systems
   rm -rf "$exp"/fusion:*
   for fusion in $fusions; do
     announce 8 "fused scores of $fusion"
@@ -214,29 +217,31 @@ if runs 8; then
   done
 fi
 
-evaluate() { # SYSTEM FOLDER: its scores of the list $name
-  for scores in "$2/scores/$name"/*.scores; do
-    backend=${scores##*/}
-    vouch evaluate --print-args=false --system="$1" --backend="${backend%.scores}" --trials-name="$name" \
-      "$trials" "$scores" "${scores%.scores}.tsv"
-  done
-}
-if runs 9; then
-  announce 9 "results"
+evaluate() { # a system, or a fusion: its scores of every list
+  local list test trials name backend scores
   for list in $lists; do
     case $list in source) test="test" ;; target) test="adapt_test" ;; esac
     for trials in "$data/$test"/trials "$data/$test"/trials_*; do
       [ -f "$trials" ] || continue
       name=$list${trials#"$data/$test/trials"}
-      for system in $systems; do
-        for backend in $backends; do need "$exp/$system/scores/$name/$backend.scores" "run.sh --stage 8 --systems $system"; done
-        evaluate "$system" "$exp/$system"
+      for backend in $([[ $1 == fusion:* ]] || echo "$backends"); do
+        need "$exp/$1/scores/$name/$backend.scores" "run.sh --stage 8 --systems $1"
       done
-      for folder in "$exp"/fusion:*; do
-        if [ -d "$folder" ]; then evaluate "${folder##*/}" "$folder"; fi
+      for scores in "$exp/$1/scores/$name"/*.scores; do
+        vouch evaluate --print-args=false --system="$1" --backend="$(basename "$scores" .scores)" --trials-name="$name" \
+          "$trials" "$scores" "${scores%.scores}.tsv"
       done
     done
   done
+}
+if runs 9; then
+  announce 9 "results"
+  evaluated=()
+  for folder in "$exp"/fusion:*; do
+    if [ -d "$folder" ]; then evaluated+=("${folder##*/}"); fi
+  done
+  # shellcheck disable=SC2086 # several systems
+  side_by_side evaluate $systems "${evaluated[@]}"
   # The table has every system that was evaluated here, not only those of this call.
   vouch make-results --print-args=false "$results" "$exp"/*/scores/*/*.tsv
   for system in $adversarial; do # before: the same network trained on the source alone, where there is one

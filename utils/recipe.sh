@@ -50,6 +50,7 @@ lock_folder() {
 
 # The settings: feature and VAD configurations, augment.conf, and one YAML a system; read_settings fills these.
 declare -A features=() kind_of=() frontend=() backend_options=() backend_data=() trained_on=() parts_of=()
+declare -A ubm_of=() # data directory of the UBM, where it is not that of the extractor (a recipe's choice)
 kinds=""       # of features
 networks=""    # systems with a network
 adversarial="" # those of them that train on unlabelled target speech, too
@@ -96,78 +97,95 @@ read_settings() {
   done
   echo "${0##*/}: settings from $conf, systems $systems, data in $data"
 }
+# side_by_side FUNCTION NAME...: FUNCTION NAME of each name, as many at once as there are jobs ($nj); stops when one failed,
+# after the others.
+side_by_side() {
+  local function=$1 name failed="" i
+  shift
+  begun_here=() # not local: the trap reads it
+  trap 'kill "${begun_here[@]}" 2>/dev/null || true; wait' EXIT
+  for name in "$@"; do
+    while [ "$(jobs -pr | wc -l)" -ge "$nj" ]; do wait -n || true; done
+    "$function" "$name" &
+    begun_here+=($!)
+  done
+  for i in "${!begun_here[@]}"; do wait "${begun_here[i]}" || failed="$failed ${*:i+1:1}"; done
+  trap - EXIT
+  [ -z "$failed" ] || fail "this failed for$failed; the message stands above"
+}
+
 # Without a GPU the systems are trained side by side, as many as there are cores, each on its share of them: many small
 # operations gain little from a second core, and lose much when it is busy.
 train_system() {
   local step=(train.sh)
   if [ "${kind_of[$1]}" = ivector ]; then step=(train_ivector.sh --nj "$ivector_jobs"); fi
+  if [ -n "${ubm_of[$1]:-}" ]; then step+=(--ubm-data "${ubm_of[$1]}"); fi
   if [[ " $adversarial " == *" $1 "* ]]; then
     case ${trained_on[$1]} in train) step+=(--target "$data/${features[$1]}/adapt") ;; *) step+=(--target "$data/${features[$1]}/adapt_aug_nosil") ;; esac
   fi
-  "$steps/${step[0]}" "${step[@]:1}" --cmd "$train_cmd" --num-threads "$2" --device "$device" --force "$force" \
+  "$steps/${step[0]}" "${step[@]:1}" --cmd "$train_cmd" --num-threads "$threads" --device "$device" --force "$force" \
     "$conf/$1.yaml" "$data/${features[$1]}/${trained_on[$1]}" "$exp/$1"
 }
 
 # train_systems: each of $systems, into $exp/SYSTEM.
 train_systems() {
-  local names system together failed i
-  names=() # of the systems that are trained
+  local names=() system
   for system in $systems; do
     if [ "${kind_of[$system]}" != joint ]; then names+=("$system"); continue; fi
     mkdir -p "$exp/$system"
     vouch show-config "$conf/$system.yaml" >"$exp/$system/config.yaml.new" && mv "$exp/$system/config.yaml.new" "$exp/$system/config.yaml"
   done
+  threads=$nj # of each training
   if [[ ${#names[@]} -le 1 || $train_cmd == *--gpu* ]]; then
-    for system in "${names[@]}"; do train_system "$system" "$nj"; done
+    for system in "${names[@]}"; do train_system "$system"; done
   else
-    together=$((nj < ${#names[@]} ? nj : ${#names[@]}))
-    trainings=() failed="" # not local: the trap reads it
-    trap 'kill "${trainings[@]}" 2>/dev/null || true; wait' EXIT
-    for system in "${names[@]}"; do
-      while [ "$(jobs -pr | wc -l)" -ge "$together" ]; do wait -n || true; done
-      train_system "$system" "$((nj / together))" &
-      trainings+=($!)
-    done
-    for i in "${!names[@]}"; do wait "${trainings[i]}" || failed="$failed ${names[i]}"; done
-    trap - EXIT
-    [ -z "$failed" ] || fail "the training of$failed failed; its message stands above"
+    threads=$((nj < ${#names[@]} ? 1 : nj / ${#names[@]}))
+    side_by_side train_system "${names[@]}"
   fi
 }
 
 # embed_systems STAGE PART...: what the backend of each of $systems learns from, and these data directories,
 # into $exp/SYSTEM/embeddings/PART.
 embed_systems() {
-  local number=$1 system member folders final part
-  shift
+  local names=() system member folders part
+  embeddings_stage=$1 embedded_parts=("${@:2}")
   for system in $systems; do
-    announce "$number" "embeddings of $system"
-    if [ "${kind_of[$system]}" = joint ]; then
-      folders=()
-      for member in ${parts_of[$system]}; do folders+=("$exp/$member/embeddings"); done
-      for part in "${backend_data[$system]}" "$@"; do
-        "$steps/join_embeddings.sh" --force "$force" "${backend_data[$system]}" "$part" "$exp/$system/embeddings/$part" "${folders[@]}"
-      done
-      continue
-    fi
-    case ${kind_of[$system]} in network) final=final.pt ;; ivector) final=final.ie ;; esac
-    need "$exp/$system/$final" "${0##*/} --stage $((number - 1)) --systems $system"
-    for part in "${backend_data[$system]}" "$@"; do
-      # shellcheck disable=SC2086 # several words
-      "$steps/extract_embeddings.sh" ${frontend[$system]} --cmn-config "$(config_file cmn.conf)" --nj "$nj" --cmd "$extract_cmd" \
-        --device "$device" --force "$force" \
-        "$exp/$system" "$data/${features[$system]}/$part" "$exp/$system/embeddings/$part"
+    if [ "${kind_of[$system]}" != joint ]; then names+=("$system"); fi
+  done
+  side_by_side embed_system "${names[@]}"
+  for system in $systems; do
+    [ "${kind_of[$system]}" = joint ] || continue
+    announce "$embeddings_stage" "embeddings of $system"
+    folders=()
+    for member in ${parts_of[$system]}; do folders+=("$exp/$member/embeddings"); done
+    for part in "${backend_data[$system]}" "${embedded_parts[@]}"; do
+      "$steps/join_embeddings.sh" --force "$force" "${backend_data[$system]}" "$part" "$exp/$system/embeddings/$part" "${folders[@]}"
     done
+  done
+}
+embed_system() {
+  local final part
+  announce "$embeddings_stage" "embeddings of $1"
+  case ${kind_of[$1]} in network) final=final.pt ;; ivector) final=final.ie ;; esac
+  need "$exp/$1/$final" "${0##*/} --stage $((embeddings_stage - 1)) --systems $1"
+  for part in "${backend_data[$1]}" "${embedded_parts[@]}"; do
+    # shellcheck disable=SC2086 # several words
+    "$steps/extract_embeddings.sh" ${frontend[$1]} --cmn-config "$(config_file cmn.conf)" --nj "$nj" --cmd "$extract_cmd" \
+      --device "$device" --force "$force" "$exp/$1" "$data/${features[$1]}/$part" "$exp/$1/embeddings/$part"
   done
 }
 
 # train_backends STAGE [PART]: centring, LDA and PLDA of each of $systems, adapted to the unlabelled data PART.
 train_backends() {
-  local number=$1 part=${2:-} system
-  for system in $systems; do need "$exp/$system/config.yaml" "${0##*/} --stage $((number - 2)) --systems $system"; done
-  for system in $systems; do
-    announce "$number" "backends of $system"
-    # shellcheck disable=SC2086 # several words
-    "$steps/train_backend.sh" ${backend_options[$system]} "$exp/$system/embeddings/${backend_data[$system]}" \
-      "$exp/$system/backend" ${part:+"$exp/$system/embeddings/$part"}
-  done
+  local system
+  backends_stage=$1 backends_part=${2:-}
+  for system in $systems; do need "$exp/$system/config.yaml" "${0##*/} --stage $(($1 - 2)) --systems $system"; done
+  # shellcheck disable=SC2086 # several systems
+  side_by_side train_one_backend $systems
+}
+train_one_backend() {
+  announce "$backends_stage" "backends of $1"
+  # shellcheck disable=SC2086 # several words
+  "$steps/train_backend.sh" ${backend_options[$1]} "$exp/$1/embeddings/${backend_data[$1]}" \
+    "$exp/$1/backend" ${backends_part:+"$exp/$1/embeddings/$backends_part"}
 }

@@ -177,6 +177,9 @@ if runs 3; then
     done
   done
 fi
+for system in $systems; do
+  if [[ ${kind_of[$system]} = ivector && -n $has_adapt ]]; then ubm_of[$system]=$mfcc/adapt_$system; fi
+done
 for system in $networks; do
   if [[ " $adversarial " != *" $system "* && ${trained_on[$system]} = train_aug_nosil ]]; then trained_on[$system]=train_supervised; fi
 done
@@ -193,20 +196,21 @@ if [ -n "$has_adapt" ]; then backends="cosine cosine_adapt plda plda_adapt plda_
 normalised=""
 for backend in $snorm; do normalised="$normalised ${backend}_snorm"; done
 test_of() { case $1 in sre16) echo adapt ;; sre16_dev) echo dev ;; esac; }
-if runs 7; then
-  mean=mean.vec
+score_system() {
+  local list prefix mean=mean.vec
   if [ -n "$has_adapt" ]; then mean=mean_adapt.vec; fi
-  for system in $systems; do
-    announce 7 "scores of $system"
-    rm -rf "$exp/$system/scores"
-    for list in "${lists[@]}"; do
-      prefix=$(test_of "$list")
-      "$steps/score.sh" --backends "$backends" --snorm "$snorm" --top "$top" --cohort "$exp/$system/embeddings/adapt" \
-        "$exp/$system/backend" "$exp/$system/backend/$mean" \
-        "$exp/$system/embeddings/${prefix}_enroll" "$exp/$system/embeddings/${prefix}_test" \
-        "$data/corpora/${corpus_of[${prefix}_test]}" "$exp/$system/scores" "$list"
-    done
+  announce 7 "scores of $1"
+  rm -rf "$exp/$1/scores"
+  for list in "${lists[@]}"; do
+    prefix=$(test_of "$list")
+    "$steps/score.sh" --backends "$backends" --snorm "$snorm" --top "$top" --cohort "$exp/$1/embeddings/adapt" \
+      "$exp/$1/backend" "$exp/$1/backend/$mean" "$exp/$1/embeddings/${prefix}_enroll" "$exp/$1/embeddings/${prefix}_test" \
+      "$data/corpora/${corpus_of[${prefix}_test]}" "$exp/$1/scores" "$list"
   done
+}
+if runs 7; then
+  # shellcheck disable=SC2086 # several systems
+  side_by_side score_system $systems
   rm -rf "$exp"/fusion:*
   for fusion in $fusions; do
     announce 7 "fused scores of $fusion"
@@ -217,45 +221,48 @@ if runs 7; then
   done
 fi
 
-scored() { # folders of all systems and fusions of this call
-  local system
-  for system in $systems; do echo "$exp/$system"; done
-  compgen -G "$exp/fusion:*" || true
+calibrate() { # a system or a fusion
+  local scores name log=$exp/$1/calibration/log
+  mkdir -p "$exp/$1/calibration"
+  for scores in "$exp/$1"/scores/sre16/*.scores; do
+    need "$scores" "run.sh --stage 7"
+    name=$(basename "$scores" .scores)
+    { vouch train-calibration "$data/corpora/sre16_dev_test/trials" "$exp/$1/scores/sre16_dev/$name.scores" "$exp/$1/calibration/$name" &&
+      vouch calibrate-scores "$exp/$1/calibration/$name" "$scores" "${scores%.scores}.llr"; } >"$log" 2>&1 ||
+      { tail -n 5 "$log" >&2; fail "calibration failed; the log is $log"; }
+    grep WARNING "$log" >&2 || true
+  done
 }
+scored=() # the systems, and the fusions
+for system in $systems; do scored+=("$system"); done
+for folder in "$exp"/fusion:*; do
+  if [ -d "$folder" ]; then scored+=("${folder##*/}"); fi
+done
 if runs 8 && [ "${#lists[@]}" -gt 0 ]; then
   announce 8 "calibration"
-  if [ -d "$data/corpora/sre16_dev_test" ] && [ "${lists[0]}" = sre16 ]; then
-    while read -r folder; do
-      for scores in "$folder"/scores/sre16/*.scores; do
-        need "$scores" "run.sh --stage 7"
-        name=$(basename "$scores" .scores) log=$folder/scores/sre16/log/calibration.log
-        mkdir -p "$folder/calibration" "$(dirname "$log")"
-        { vouch train-calibration "$data/corpora/sre16_dev_test/trials" "$folder/scores/sre16_dev/$name.scores" "$folder/calibration/$name" &&
-          vouch calibrate-scores "$folder/calibration/$name" "$scores" "${scores%.scores}.llr"; } >"$log" 2>&1 ||
-          { tail -n 5 "$log" >&2; fail "calibration failed; the log is $log"; }
-        grep WARNING "$log" >&2 || true
-      done
-    done < <(scored)
+  if [ "${lists[*]}" = "sre16 sre16_dev" ]; then
+    side_by_side calibrate "${scored[@]}"
   else
-    echo "run.sh: there is no development set (of LDC2016E46) to learn a calibration on: actual costs are left out"
+    echo "run.sh: no development set to learn a calibration on (LDC2016E46 or LDC2019S20 has it): actual costs are left out"
   fi
 fi
 
+evaluate() { # a system or a fusion
+  local scores llr measured
+  for scores in "$exp/$1/scores/$list"/*.scores; do
+    need "$scores" "run.sh --stage 7"
+    llr=false measured=$scores
+    if [ -f "${scores%.scores}.llr" ]; then llr=true measured=${scores%.scores}.llr; fi
+    vouch evaluate-sre16 --print-args=false --llr="$llr" --system="$1" --backend="$(basename "$scores" .scores)" \
+      --trials-name="$list" "$info" "$measured" "${scores%.scores}.tsv"
+  done
+}
 if runs 9; then
   announce 9 "results"
   [ "${#lists[@]}" -gt 0 ] || fail "there is no evaluation (R149_0_1) among the corpora: stages 0 to 6 are done, no trials to score"
   list=${lists[0]}
   info=$data/corpora/${corpus_of[$(test_of "$list")_test]}/trial_info.tsv
-  while read -r folder; do
-    for scores in "$folder/scores/$list"/*.scores; do
-      need "$scores" "run.sh --stage 7"
-      llr=false
-      measured=$scores
-      if [ -f "${scores%.scores}.llr" ]; then llr=true measured=${scores%.scores}.llr; fi
-      vouch evaluate-sre16 --print-args=false --llr="$llr" --system="${folder##*/}" --backend="$(basename "$scores" .scores)" \
-        --trials-name="$list" "$info" "$measured" "${scores%.scores}.tsv"
-    done
-  done < <(scored)
+  side_by_side evaluate "${scored[@]}"
   vouch make-results --print-args=false --reference="$HERE/conf/published.tsv" --blocks="$list" "$results" "$exp"/*/scores/"$list"/*.tsv
   echo
   echo "run.sh: results in $results (EER, EER_$list, results.tsv, pictures); $((SECONDS - started)) s"

@@ -141,4 +141,4 @@ def make_results(argv: list[str]) -> None:
     write_bytes(f"{folder}/EER", text.encode())
     if blocks:
         write_bytes(f"{folder}/EER_{opt.blocks}", blocks.encode())
-    print(text, end=f"\n{blocks}" if blocks else "")
+    print(text, end="")
