@@ -4,9 +4,9 @@
 usage: plan.py [options] CORPORA            before anything is there: sizes of corpora.yaml, or published ones
        plan.py [options] --sources FILE     after stage 0: what it found (sources.tsv)
 
-The arithmetic: hours of audio times the rates below, which tests/benchmarks measured on one core without a GPU
-(README.md has the date); networks by their multiply-adds, three times those of the forward pass in training. GPU hours
-are by an assumed rate: no GPU was measured.
+The arithmetic: hours of audio over the rates below, which tests/benchmarks/sre16_rates.py measured on one core;
+networks by their multiply-adds, three times those of the forward pass in training. GPU hours are by an assumed rate:
+no GPU was measured.
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ FEATURE_BYTES = 23 + 0.5  # of a frame, one byte a value, and its VAD decision
 TRAINING_BYTES = 2 * 23  # of a voiced frame, two bytes a value
 DIM = 23
 HEADERS_RATE = 2e5  # files an hour
-# hours of audio in an hour of one core
-FEATURE_RATE = 900.0  # mu-law call to MFCC and VAD
-AUGMENT_RATE = 150.0  # the same through a room or noises
-TRAINING_FEATS_RATE = 3000.0
-CORE_RATE = 8e9  # multiply-adds a second of a network, one core
+# hours of audio in an hour of one core: tests/benchmarks/sre16_rates.py, 2026-11-22
+FEATURE_RATE = 1 / (1 / 2300 + 1 / 10800)  # MFCC, VAD
+AUGMENT_RATE = 1 / (0.75 / 2000 + 0.25 / 980)  # MFCC of three noisy copies and a reverberated one
+TRAINING_FEATS_RATE = 4800.0
+CORE_RATE = 37e9  # multiply-adds a second of a network, one core
 GPU_RATE = 5e12  # assumed for one GPU
-IVECTOR_RATES = {"ubm": 40.0, "extractor": 6.0, "embeddings": 12.0}  # 2048 Gaussians, 60 dims, 600-d i-vectors
+# i-vectors of 2048 Gaussians, 60 dims, 600-d: seconds of a core for a frame, and for a recording
+UBM_FRAME, POSTERIORS_FRAME, EXTRACTOR_RECORDING, IVECTOR_RECORDING = 68e-6, 36e-6, 0.124, 0.070
 SCORES_RATE = 3e8  # trials an hour
 TRIALS, BACKENDS = 1_986_728, 7  # of SRE16; of the recipe, one of them normalised
 SCORE_BYTES = 3 * 32  # of a trial: raw, calibrated, and by language
@@ -110,13 +111,16 @@ def plan(amounts: Amounts, systems: list[str], conf: Path, num_copies: int) -> l
             (network_hours + prepared) / TRAINING_FEATS_RATE,
         ),
     ]
-    embedded = 2 * backend.hours + adapt.hours + evaluation.hours
-    vectors = 2 * backend.recordings + adapt.recordings + evaluation.recordings
+    embedded = Planned(  # the backend's recordings and as many copies, and what is unlabelled and evaluated
+        2 * backend.recordings + adapt.recordings + evaluation.recordings,
+        2 * backend.hours + adapt.hours + evaluation.hours,
+    )
+    vectors = embedded.recordings
     for system, config in configs.items():
         core, gpu, extraction, dim = costs_of(config, amounts, augmented, embedded)
         folder, gigabytes = f"exp/{system}/embeddings", vectors * dim * 4 / 1e9
         stages.append(Stage(4, f"train {system}", "data/mfcc/train_*", f"exp/{system}", 0.3, core, gpu))
-        stages.append(Stage(5, f"embed {system}", f"{embedded:,.0f} h", folder, gigabytes, extraction))
+        stages.append(Stage(5, f"embed {system}", f"{embedded.hours:,.0f} h", folder, gigabytes, extraction))
     scores = len(systems) * BACKENDS * TRIALS
     hours = scores / SCORES_RATE
     stages.append(Stage(6, "backends", f"{vectors:,} vectors a system", "exp/*/backend", 0.1, 0.05 * len(systems)))
@@ -140,7 +144,7 @@ def _frontend_dim(config: dict) -> int:
     return (front["num_ceps"] or DIM) * (front["delta_order"] + 1)
 
 
-def costs_of(config: dict, amounts: Amounts, augmented: float, embedded: float) -> tuple[float, float, float, int]:
+def costs_of(config: dict, amounts: Amounts, augmented: float, embedded: Planned) -> tuple[float, float, float, int]:
     """(core hours of the training, GPU hours, core hours of the embeddings, dims of an embedding) of a system.
 
     A network's training is either on cores or on a GPU: both are given.
@@ -148,9 +152,14 @@ def costs_of(config: dict, amounts: Amounts, augmented: float, embedded: float) 
     if config["kind"] == "ivector":
         ubm, extractor = config["ubm"], config["extractor"]
         passes = (ubm["diagonal_iterations"] + ubm["full_iterations"]) / ubm["subsample"]
-        hours = passes * (amounts.adapt.hours or amounts.train.hours) / IVECTOR_RATES["ubm"]
-        hours += extractor["iterations"] * amounts.train.hours / IVECTOR_RATES["extractor"]
-        return hours, 0.0, embedded / IVECTOR_RATES["embeddings"], extractor["dim"]
+        size = ubm["gaussians"] / 2048  # others are taken to cost in proportion
+        frames = FRAMES * VOICED / 3600 * size
+        hours = passes * (amounts.adapt.hours or amounts.train.hours) * frames * UBM_FRAME
+        hours += amounts.train.hours * frames * POSTERIORS_FRAME
+        size *= (extractor["dim"] / 600) ** 2
+        hours += extractor["iterations"] * amounts.train.recordings / 3600 * EXTRACTOR_RECORDING * size
+        extraction = embedded.hours * frames * POSTERIORS_FRAME + embedded.recordings / 3600 * IVECTOR_RECORDING * size
+        return hours, 0.0, extraction, extractor["dim"]
     from vouch.nn.complexity import complexity
     from vouch.system import build_network
 
@@ -164,7 +173,7 @@ def costs_of(config: dict, amounts: Amounts, augmented: float, embedded: float) 
     # passes forward (1) and backward (2) of each chunk: of both domains in a game, once for each update of the network
     passes = {"danse": 6 if config["objective"].get("weight", 1) else 3, "gan": 14}.get(kind, 3)
     total = products * frames * passes
-    extraction = products * embedded * FRAMES * VOICED
+    extraction = products * embedded.hours * FRAMES * VOICED
     return (
         total / CORE_RATE / 3600,
         total / GPU_RATE / 3600,
