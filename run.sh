@@ -5,7 +5,7 @@ set -euo pipefail
 
 stage=1                          # first stage to run
 stop_stage=9                     # last stage to run
-systems="ivector xvector asp"    # names of YAML files in the settings folder (--conf)
+systems=default                  # names of YAML files in the settings folder (--conf); default: below
 fusions=                         # systems whose scores are fused: "asp+ivector asp:plda=0.7+ivector:plda=0.3"
 prepare=local/prepare_mini.sh    # data-preparation script
 prepare_options=                 # further options of that script, in one word: "--scale 0.1"
@@ -21,20 +21,22 @@ device=auto                      # of training and embeddings: auto, cpu or cuda
 seed=0                           # of dither and augmentation (that of a training is in its YAML)
 allow_pipes=true                 # false refuses shell commands in wav.scp
 force=false                      # true: redo finished steps
+DEFAULT_SYSTEMS="ivector xvector asp"
+TARGET_SYSTEMS="source danse lsgan" # and these, where there is unlabelled speech of a target domain
 STAGES="Stages:
   1 data        data directories by the preparation script
   2 features    MFCC or filter banks, and voice activity decisions
-  3 augment     speed copies as new speakers, reverberated and noisy copies
+  3 augment     speed copies as new speakers, reverberated and noisy copies (of target speech for danse, gan, too)
   4 training    features for training: normalised, voiced, two bytes a value
   5 train       each system
   6 embeddings  of training, enrollment and test utterances
-  7 backends    mean, LDA, PLDA, PLDA adapted to unlabelled target data
+  7 backends    mean, LDA, PLDA, PLDA adapted to unlabelled target data in three ways
   8 scores      of every trial by every backend
-  9 results     results/EER, results/results.tsv, results/det_*.png"
+  9 results     results/EER, results.tsv, det_*.png; embeddings_SYSTEM.png of danse, gan; domain_probe.tsv"
 help_message="usage: bash run.sh [options]
 $STAGES
 Options (default):
-  --stage N ($stage)  --stop-stage N ($stop_stage)  --systems \"NAME ...\" ($systems)
+  --stage N ($stage)  --stop-stage N ($stop_stage)  --systems \"NAME ...\" ($DEFAULT_SYSTEMS; with unlabelled target speech $TARGET_SYSTEMS, too)
   --fusions \"SYSTEM+SYSTEM ...\" (none; each may be SYSTEM:BACKEND, SYSTEM=WEIGHT or SYSTEM:BACKEND=WEIGHT)
   --prepare SCRIPT ($prepare)  --prepare-options \"OPTION ...\" (none)
   --corpus DIR (OUT/corpus)  --out DIR (this folder)
@@ -72,6 +74,8 @@ started=$SECONDS
 for place in "$noise" "$music" "$babble" "$rirs"; do
   [ -z "$place" ] || [ -e "$place" ] || fail "there is no '$place' (--noise, --music, --babble, --rirs take a folder or an scp)"
 done
+target_systems=""
+if [ "$systems" = default ]; then systems=$DEFAULT_SYSTEMS target_systems=$TARGET_SYSTEMS; fi
 for system in $systems; do # a mistyped name is seen before any work
   [ -n "$conf" ] || compgen -G "$HERE/conf/$system.yaml" >/dev/null || compgen -G "$HERE/conf/*/$system.yaml" >/dev/null ||
     fail "there is no system '$system' in conf or a folder of it"
@@ -82,10 +86,10 @@ for fusion in $fusions; do
     fail "--fusions: '$fusion' names a backend for some of its systems; name one for each, or for none"
   [ "$(tr + '\n' <<<"$fusion" | sed 's/=.*//' | sort | uniq -d | wc -l)" -eq 0 ] || fail "--fusions: '$fusion' has a system twice"
   for part in ${fusion//+/ }; do
-    [[ $part =~ ^([^:=]+)(:(cosine|plda|plda_adapt))?(=([0-9]+\.?[0-9]*|\.[0-9]+))?$ && ! $part =~ =[0.]*$ ]] ||
-      fail "--fusions: '$part' of '$fusion' is not SYSTEM, SYSTEM:BACKEND (cosine, plda, plda_adapt), each with =WEIGHT (above 0) or not"
+    [[ $part =~ ^([^:=]+)(:(cosine|cosine_adapt|plda|plda_adapt|plda_coral|plda_coral_plus))?(=([0-9]+\.?[0-9]*|\.[0-9]+))?$ && ! $part =~ =[0.]*$ ]] ||
+      fail "--fusions: '$part' of '$fusion' is not SYSTEM, SYSTEM:BACKEND (cosine, cosine_adapt, plda, plda_adapt, plda_coral, plda_coral_plus), each with =WEIGHT (above 0) or not"
     name=${part%%[:=]*}
-    [[ " $systems " == *" $name "* || -d $exp/$name ]] ||
+    [[ " $systems $target_systems " == *" $name "* || -d $exp/$name ]] ||
       fail "--fusions: '$name' of '$fusion' is not among --systems, nor in $exp"
   done
 done
@@ -95,12 +99,14 @@ runs() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 
 # The settings: feature and VAD configurations, augment.conf, and one YAML a system.
 declare -A features=() kind_of=() frontend=() backend_options=() backend_data=() trained_on=() parts_of=()
-kinds=""      # of features
-networks=""   # systems with a network
+kinds=""       # of features
+networks=""    # systems with a network
+adversarial="" # those of them that train on unlabelled target speech, too
 config_file() { if [ -f "$conf/$1" ]; then echo "$conf/$1"; else echo "$HERE/conf/$1"; fi; }
 known_systems() { for file in "$conf"/*.yaml; do basename "$file" .yaml; done | tr '\n' ' '; }
 read_settings() {
-  local system seen="" before values members member lda_dim iterations within between speed source ceps order window
+  local system seen="" before values members member lda_dim iterations within between speed source objective ceps order window
+  kinds="" networks="" adversarial=""
   if [ ! -d "$conf" ] && [ -d "$HERE/$conf" ]; then conf=$HERE/$conf; fi
   [ -d "$conf" ] || fail "there is no settings folder '$conf'; --conf takes one like conf"
   for system in $systems; do
@@ -108,9 +114,9 @@ read_settings() {
     [ -f "$conf/$system.yaml" ] ||
       fail "there is no system '$system': $conf/$system.yaml is missing; there are $(known_systems)"
     values=$(vouch show-config \
-      --get=kind,features=none,systems=none,backend.lda_dim,backend.plda_iterations,backend.within_scale,backend.between_scale,backend.speed_copies,training.source.type=none,frontend.num_ceps=0,frontend.delta_order=0,frontend.delta_window=0 \
+      --get=kind,features=none,systems=none,backend.lda_dim,backend.plda_iterations,backend.within_scale,backend.between_scale,backend.speed_copies,training.source.type=none,objective.type=none,frontend.num_ceps=0,frontend.delta_order=0,frontend.delta_window=0 \
       "$conf/$system.yaml")
-    read -r "kind_of[$system]" "features[$system]" members lda_dim iterations within between speed source ceps order window <<<"${values//$'\n'/ }"
+    read -r "kind_of[$system]" "features[$system]" members lda_dim iterations within between speed source objective ceps order window <<<"${values//$'\n'/ }"
     backend_options[$system]="--lda-dim $lda_dim --plda-iterations $iterations --within-scale $within --between-scale $between"
     backend_data[$system]=train_backend
     if [ "$speed" = true ]; then backend_data[$system]=train_aug; fi
@@ -120,6 +126,7 @@ read_settings() {
         networks="$networks $system"
         trained_on[$system]=train_aug_nosil
         if [ "$source" = waveforms ]; then trained_on[$system]=train; fi # augmented while the network trains
+        case $objective in danse | gan) adversarial="$adversarial $system" ;; esac
         ;;
       ivector)
         trained_on[$system]=train_$system
@@ -156,14 +163,30 @@ parts="enroll test" lists="source"
 if [ -d "$data/adapt" ]; then
   parts="enroll test adapt adapt_enroll adapt_test" lists="source target"
 fi
-if [ -z "$conf" ]; then
+add_target_systems() { # to the default ones, where there is a target domain, those that the settings folder has
+  local system
+  for system in $target_systems; do
+    if [ "$lists" != source ] && [ -f "$conf/$system.yaml" ]; then systems="$systems $system"; fi
+  done
+}
+if [ -n "$conf" ]; then
+  if [ -n "$target_systems" ]; then add_target_systems && read_settings; fi
+else
   if [ -f "$data/run.conf" ]; then
     if grep -v '^--conf=' "$data/run.conf" | grep -q '[^ ]'; then fail "$data/run.conf: only a line --conf=DIR may be there"; fi
     conf=$(sed -n 's/^--conf=//p' "$data/run.conf")
   fi
   conf=${conf:-conf}
+  if [ ! -d "$conf" ] && [ -d "$HERE/$conf" ]; then conf=$HERE/$conf; fi
+  add_target_systems
   read_settings
 fi
+
+if [ -n "$adversarial" ] && [ ! -d "$data/adapt" ]; then
+  fail "systems$adversarial want unlabelled speech of the target domain, $data/adapt, which ${prepare##*/} does not make"
+fi
+pools=train # data directories that are augmented
+for system in $adversarial; do pools="train adapt"; done
 
 if runs 2; then
   for kind in $kinds; do
@@ -185,11 +208,15 @@ fi
 if runs 3; then
   for kind in $kinds; do
     announce 3 "augmentation of the training data, $kind"
-    "$steps/augment.sh" --config "$(config_file augment.conf)" --type "$kind" \
-      --feature-config "$(config_file "$kind.conf")" --vad-config "$(config_file vad.conf)" \
-      --noise "$noise" --music "$music" --babble "$babble" --rirs "$rirs" --nj "$nj" --cmd "$feature_cmd" \
-      --seed "$seed" --allow-pipes "$allow_pipes" --force "$force" \
-      "$data/$kind/train" "$data/$kind/train_aug" "$data/$kind/augment"
+    for pool in $pools; do
+      work=$data/$kind/augment
+      if [ "$pool" != train ]; then work=${work}_$pool; fi
+      "$steps/augment.sh" --config "$(config_file augment.conf)" --type "$kind" \
+        --feature-config "$(config_file "$kind.conf")" --vad-config "$(config_file vad.conf)" \
+        --noise "$noise" --music "$music" --babble "$babble" --rirs "$rirs" --nj "$nj" --cmd "$feature_cmd" \
+        --seed "$seed" --allow-pipes "$allow_pipes" --force "$force" \
+        "$data/$kind/$pool" "$data/$kind/${pool}_aug" "$work"
+    done
   done
 fi
 
@@ -202,6 +229,13 @@ if runs 4; then
         --cmn-config "$(config_file cmn.conf)" --nj "$nj" \
         --cmd "$feature_cmd" --force "$force" "$data/$kind/train_aug" "$data/$kind/train_aug_nosil"
       break # networks of one kind of features share them
+    done
+    for system in $adversarial; do # the target domain's have no speakers to count
+      [ "${features[$system]}" = "$kind" ] || continue
+      "$steps/prepare_feats_for_training.sh" --config "$(config_file training_feats.conf)" --min-utts-per-speaker 1 \
+        --cmn-config "$(config_file cmn.conf)" --nj "$nj" \
+        --cmd "$feature_cmd" --force "$force" "$data/$kind/adapt_aug" "$data/$kind/adapt_aug_nosil"
+      break
     done
     # Backends learn from the training speakers, clean and augmented; without the speed copies where their YAML says so.
     need "$data/$kind/train_aug/without_speed_copies" "run.sh --stage 3"
@@ -222,11 +256,14 @@ if runs 4; then
   done
 fi
 
-# Without a GPU the systems are trained side by side, each on its share of the cores: many small operations gain
-# little from a second core, and lose much when it is busy.
+# Without a GPU the systems are trained side by side, as many as there are cores, each on its share of them: many small
+# operations gain little from a second core, and lose much when it is busy.
 train_system() {
   local step=(train.sh)
   if [ "${kind_of[$1]}" = ivector ]; then step=(train_ivector.sh --nj "$ivector_jobs"); fi
+  if [[ " $adversarial " == *" $1 "* ]]; then
+    case ${trained_on[$1]} in train) step+=(--target "$data/${features[$1]}/adapt") ;; *) step+=(--target "$data/${features[$1]}/adapt_aug_nosil") ;; esac
+  fi
   "$steps/${step[0]}" "${step[@]:1}" --cmd "$train_cmd" --num-threads "$2" --device "$device" --force "$force" \
     "$conf/$1.yaml" "$data/${features[$1]}/${trained_on[$1]}" "$exp/$1"
 }
@@ -241,11 +278,12 @@ if runs 5; then
   if [[ ${#names[@]} -le 1 || $train_cmd == *--gpu* ]]; then
     for system in "${names[@]}"; do train_system "$system" "$nj"; done
   else
-    threads=$((nj / ${#names[@]}))
+    together=$((nj < ${#names[@]} ? nj : ${#names[@]}))
     trainings=() failed=""
     trap 'kill "${trainings[@]}" 2>/dev/null || true; wait' EXIT
     for system in "${names[@]}"; do
-      train_system "$system" "$((threads > 0 ? threads : 1))" &
+      while [ "$(jobs -pr | wc -l)" -ge "$together" ]; do wait -n || true; done
+      train_system "$system" "$((nj / together))" &
       trainings+=($!)
     done
     for i in "${!names[@]}"; do wait "${trainings[i]}" || failed="$failed ${names[i]}"; done
@@ -290,7 +328,7 @@ if runs 7; then
 fi
 
 backends="cosine plda"
-if [ -d "$data/adapt" ]; then backends="cosine plda plda_adapt"; fi
+if [ -d "$data/adapt" ]; then backends="cosine cosine_adapt plda plda_adapt plda_coral plda_coral_plus"; fi
 if runs 8; then
   for system in $systems; do
     announce 8 "scores of $system"
@@ -337,6 +375,24 @@ if runs 9; then
   done
   # The table has every system that was evaluated here, not only those of this call.
   vouch make-results --print-args=false "$results" "$exp"/*/scores/*/*.tsv
+  for system in $adversarial; do # before: the same network trained on the source alone, where there is one
+    maps=()
+    for shown in $(printf '%s\n' source "$system" | uniq); do
+      folder=$exp/$shown/embeddings
+      [ -f "$folder/adapt_test/embedding.scp" ] || continue
+      maps+=("$shown" "$folder/test" "$folder/adapt_test")
+    done
+    if [ ${#maps[@]} -gt 0 ]; then vouch plot-embeddings --print-args=false "${maps[@]}" "$results/embeddings_$system.png"; fi
+  done
+  if [ -d "$data/adapt_test" ] && [ -d "$data/test" ]; then
+    probes=()
+    for folder in "$exp"/*/embeddings; do
+      [ -f "$folder/adapt_test/embedding.scp" ] || continue
+      name=${folder%/embeddings}
+      probes+=("${name##*/}" "$folder/test" "$folder/adapt_test")
+    done
+    if [ ${#probes[@]} -gt 0 ]; then vouch probe-domain --print-args=false "${probes[@]}" "$results/domain_probe.tsv"; fi
+  fi
   echo
-  echo "run.sh: results in $results/EER, results.tsv and det_*.png; $((SECONDS - started)) s"
+  echo "run.sh: results in $results (EER, results.tsv, pictures); $((SECONDS - started)) s"
 fi

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Scores of the trials of a test directory by each backend. Enrollment models are mean embeddings; both sides are
-# centred on the mean of the trials' own domain, as Kaldi's egs/sre16 centres on the unlabelled target data.
+# centred on the mean of the trials' own domain, as Kaldi's egs/sre16 centres on the unlabelled target data; for
+# `cosine` on that of the training data, so that it knows nothing of the domain.
 set -euo pipefail
 
-backends="cosine plda" # cosine, plda, plda_adapt
+backends="cosine plda" # cosine, cosine_adapt, or a PLDA model: plda, plda_adapt, plda_coral, plda_coral_plus
 help_message="usage: ${0##*/} [options] BACKEND_DIR MEAN.vec ENROLL_EMBEDDINGS_DIR TEST_EMBEDDINGS_DIR TEST_DATA_DIR OUT_DIR NAME
 Scores TEST_DATA_DIR/trials (MODEL UTTERANCE target|nontarget) into OUT_DIR/NAME/BACKEND.scores, and the part of
 each further list TEST_DATA_DIR/trials_X into OUT_DIR/NAME_X/BACKEND.scores. Options (default):
-  --backends \"NAME ...\" ($backends): cosine, plda, plda_adapt"
+  --backends \"NAME ...\" ($backends): cosine, cosine_adapt, plda, plda_adapt, plda_coral, plda_coral_plus"
 
 echo "${0##*/} $*"
 . "$(dirname "${BASH_SOURCE[0]}")/../path.sh"
@@ -20,26 +21,28 @@ need "$mean" "steps/train_backend.sh"
 for file in "$enroll/spk_embedding.scp" "$enroll/num_utts" "$test/embedding.scp"; do need "$file" "steps/extract_embeddings.sh"; done
 vouch check-trials --print-args=false "$data/trials" "scp:$enroll/spk_embedding.scp" "scp:$test/embedding.scp"
 
-centred() { printf 'ark:vouch ivector-subtract-global-mean %q %q ark:- |' "$mean" "scp:$1"; }
+centred() { printf 'ark:vouch ivector-subtract-global-mean %q %q ark:- |' "$origin" "scp:$1"; }
 for backend in $backends; do
   scores=$out/$name/$backend.scores
   mkdir -p "$out/$name/log"
   log=$out/$name/log/$backend.log
+  origin=$mean
+  if [ "$backend" = cosine ]; then origin=$backend_dir/mean.vec; fi
   case $backend in
-    cosine)
+    cosine | cosine_adapt)
       unit="vouch ivector-normalize-length --scaleup=false ark:- ark:- |"
       tool=(vouch ivector-compute-dot-products)
       ;;
-    plda | plda_adapt)
+    plda | plda_*)
       need "$backend_dir/$backend" "steps/train_backend.sh"
       unit="$(printf 'vouch transform-vec %q ark:- ark:- |' "$backend_dir/lda.mat") vouch ivector-normalize-length ark:- ark:- |"
       tool=(vouch ivector-plda-scoring --normalize-length=true --num-utts="ark:$enroll/num_utts" "$backend_dir/$backend")
       ;;
-    *) echo "${0##*/}: error: there is no backend '$backend'; know cosine, plda and plda_adapt" >&2; exit 1 ;;
+    *) echo "${0##*/}: error: there is no backend '$backend'; know cosine, cosine_adapt, plda, plda_adapt, plda_coral, plda_coral_plus" >&2; exit 1 ;;
   esac
   pairs=$(printf 'cut -d" " -f1-2 %q |' "$data/trials")
   case $backend in
-    cosine) arguments=("$pairs" "$(centred "$enroll/spk_embedding.scp") $unit" "$(centred "$test/embedding.scp") $unit") ;;
+    cosine*) arguments=("$pairs" "$(centred "$enroll/spk_embedding.scp") $unit" "$(centred "$test/embedding.scp") $unit") ;;
     *) arguments=("$(centred "$enroll/spk_embedding.scp") $unit" "$(centred "$test/embedding.scp") $unit" "$pairs") ;;
   esac
   "${tool[@]}" "${arguments[@]}" "$scores" >"$log" 2>&1 ||

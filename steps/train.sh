@@ -4,6 +4,7 @@ set -euo pipefail
 
 cmd=run.py          # where it runs (cmd.sh)
 num_threads=2       # processor cores of the training
+target=             # unlabelled training features of another domain, for objectives danse and gan
 device=auto         # auto, cpu or cuda
 num_gpus=0          # GPUs of this machine, a process each; 0: as cmd gives (one, or none)
 num_processes=1     # processes on this machine without GPUs
@@ -12,6 +13,7 @@ rendezvous=         # HOST:PORT of one of the machines, where all meet
 force=false         # true: train again from the start
 help_message="usage: ${0##*/} [options] SYSTEM.yaml TRAINING_DATA_DIR MODEL_DIR
 Writes MODEL_DIR/{config.yaml,speakers.txt,train.jsonl,checkpoints/,final.pt}. Options (default):
+  --target DATA_DIR (none; unlabelled speech of another domain, which objectives danse and gan want)
   --num-threads N ($num_threads)  --device auto|cpu|cuda ($device)  --cmd RUNNER ($cmd)  --force true|false ($force)
 Several processes share every batch (training.batch_size is that of all of them):
   --num-gpus N ($num_gpus: what --cmd gives)  --num-processes N ($num_processes, on processors)
@@ -66,7 +68,7 @@ else
   if [ -f "$log" ]; then mv "$log" "${log%.log}.$(date -r "$log" +%Y%m%d-%H%M%S).log"; fi # of a killed one, which goes on
 fi
 $cmd "${resources[@]}" "$log" "${launcher[@]}" train --device="$device" --num-threads="$threads" --force="$force" \
-  "$system" "$data" "$model" &
+  --target="$target" "$system" "$data" "$model" &
 job=$!
 (
   exec >&2 # what the log says, twice a minute

@@ -9,7 +9,7 @@ within_scale=0.75    # of the adaptation: share of the excess variance that goes
 between_scale=0.25   # and into the between-speaker covariance
 help_message="usage: ${0##*/} [options] TRAIN_EMBEDDINGS_DIR BACKEND_DIR [ADAPT_EMBEDDINGS_DIR]
 Writes BACKEND_DIR/{mean.vec,lda.mat,plda} and, with ADAPT_EMBEDDINGS_DIR (no labels used), mean_adapt.vec and
-plda_adapt. Options (default):
+{plda_adapt,plda_coral,plda_coral_plus}. Options (default):
   --lda-dim N ($lda_dim)  --plda-iterations N ($plda_iterations)
   --within-scale X ($within_scale)  --between-scale X ($between_scale)"
 
@@ -45,5 +45,9 @@ if [ -n "$adapt" ]; then
   run_logged plda_adapt vouch ivector-adapt-plda --within-covar-scale="$within_scale" \
     --between-covar-scale="$between_scale" "$backend/plda" \
     "$(prepare "$backend/mean_adapt.vec" "$adapt/embedding.scp")" "$backend/plda_adapt"
+  run_logged plda_coral vouch adapt-plda-coral "$backend/plda" \
+    "$(prepare "$backend/mean_adapt.vec" "$adapt/embedding.scp")" "$backend/plda_coral"
+  run_logged plda_coral_plus vouch adapt-plda-coral --plus=true "$backend/plda" \
+    "$(prepare "$backend/mean_adapt.vec" "$adapt/embedding.scp")" "$backend/plda_coral_plus"
 fi
 echo "${0##*/}: $(find "$backend" -maxdepth 1 -type f | sort | tr '\n' ' ')"

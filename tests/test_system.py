@@ -79,6 +79,11 @@ def test_a_joint_system_wants_two_others(systems):
         ({"training__schedule__warmup": 1.5}, r"x.yaml: training.schedule: warmup 1.5 is not a share"),
         ({"training__averaging": {"type": "none", "decay": 0.9}}, r"unknown key 'training.averaging.decay'"),
         ({"training__held_out__share": 0.9}, r"x.yaml: training.held_out: share 0.9 is not within 0 to 0.5"),
+        ({"training__held_out__criterion": "transfer"}, r"transfer wants another domain, which objective supervised"),
+        (
+            {"training__held_out": {"unit": "speakers", "criterion": "loss"}},
+            r"loss means nothing for speakers that are",
+        ),
         ({"training__held_out__patience": 3}, r"patience wants a share of held-out utterances above 0"),
         ({"training__sampler": 3}, r"training.sampler: want a mapping with 'type'"),
         ({"training__precision": "float8"}, r"training: precision 'float8', want float32, bfloat16, float16"),

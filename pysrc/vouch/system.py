@@ -35,12 +35,15 @@ from vouch.nn.pooling import (
 from vouch.nn.resnet import ResNet34
 from vouch.nn.resnet1d import ResNet1d
 from vouch.nn.tdnn import ETDNN, TDNN
+from vouch.objectives.adversarial import DiscriminatorOptions
 from vouch.objectives.base import Objective, Optimizer
+from vouch.objectives.danse import Danse
+from vouch.objectives.gan import Gan
 from vouch.objectives.supervised import Supervised
 from vouch.training.averaging import CheckpointAverage, ExponentialAverage, Plain
 from vouch.training.ivector_options import ExtractorOptions, UbmOptions
 from vouch.training.options import HeldOutOptions, TrainingOptions
-from vouch.training.sampling import SAMPLERS, Sampler
+from vouch.training.sampling import SAMPLERS, RandomSampler, Sampler
 from vouch.training.schedules import Constant, Cosine, Exponential, Linear, Step
 from vouch.training.source_options import StoredFeatures, WaveformOptions
 
@@ -69,7 +72,7 @@ COMPONENTS: dict[str, dict[str, Callable[..., Any]]] = {
         "am_softmax": AMSoftmax,
         "aam_softmax": AAMSoftmax,
     },
-    "objective": {"supervised": Supervised},
+    "objective": {"supervised": Supervised, "danse": Danse, "gan": Gan},
     "sampler": SAMPLERS,
     "schedule": {"cosine": Cosine, "linear": Linear, "exponential": Exponential, "step": Step, "constant": Constant},
     "averaging": {"none": Plain, "exponential": ExponentialAverage, "checkpoints": CheckpointAverage},
@@ -82,7 +85,7 @@ _FILLED = {
     "backbone": {"feature_dim"},
     "pooling": {"channels"},
     "head": {"in_dim", "num_speakers"},
-    "objective": {"network"},
+    "objective": {"network", "num_speakers"},
     "sampler": {"num_frames", "labels", "batch_size", "min_frames", "max_frames", "seed"},
     "schedule": set(),
     "averaging": set(),
@@ -209,15 +212,25 @@ def _resolve_network(top: dict[str, Any], path: str) -> dict[str, Any]:
         network[part] = _component(part, network[part], path, f"network.{part}.")
     objective = _component("objective", top["objective"], path, "objective.")
     objective["head"] = _component("head", objective["head"], path, "objective.head.")
-    objective["optimizer"] = _check(objective["optimizer"], Optimizer, path, "objective.optimizer.")
+    for key, kind in _entries_of(objective["type"]).items():
+        objective[key] = _check(objective[key], kind, path, f"objective.{key}.")
+        if kind is Optimizer:
+            _construct(Optimizer, objective[key], path, f"objective.{key}")
     top.update(network=network, objective=objective)
     top["training"] = _resolve_training(top["training"], path)
+    if (
+        top["training"]["held_out"]["criterion"] == "transfer"
+        and not COMPONENTS["objective"][objective["type"]].wants_target
+    ):
+        raise VouchError(
+            f"{path}: training.held_out.criterion transfer wants another domain, which objective {objective['type']} "
+            f"does not take; want eer, accuracy or loss"
+        )
     given = top["backend"]
     top["backend"] = _check(given, BackendOptions, path, "backend.")
     if "lda_dim" not in given:
         top["backend"]["lda_dim"] = max(1, min(top["backend"]["lda_dim"], network["embedding_dim"]))
     _construct(BackendOptions, top["backend"], path, "backend")
-    _construct(Optimizer, objective["optimizer"], path, "objective.optimizer")
     try:
         with warnings.catch_warnings(action="ignore"):  # of torch about layers without outputs
             trial = build_objective(top, feature_dim=20, num_speakers=2)
@@ -268,8 +281,16 @@ def build_objective(
     parts = dict(config["objective"])
     network = build_network(config, feature_dim).to(device)
     head = _build("head", parts.pop("head"), in_dim=network.out_dim, num_speakers=num_speakers).to(device)
-    optimizer = Optimizer(**parts.pop("optimizer"))
-    return _build("objective", parts, network=network, head=head, optimizer=optimizer)
+    filled = {key: kind(**parts.pop(key)) for key, kind in _entries_of(parts["type"]).items()}
+    if "num_speakers" in inspect.signature(COMPONENTS["objective"][parts["type"]]).parameters:
+        filled["num_speakers"] = num_speakers
+    return _build("objective", parts, network=network, head=head, **filled)
+
+
+def _entries_of(objective: str) -> dict[str, Callable[..., Any]]:
+    """The arguments of a type of objective that have entries of their own in the YAML."""
+    hints = typing.get_type_hints(COMPONENTS["objective"][objective].__init__)
+    return {name: kind for name, kind in hints.items() if kind in (Optimizer, DiscriminatorOptions)}
 
 
 def training_options(config: dict[str, Any]) -> TrainingOptions:
@@ -288,6 +309,20 @@ def build_sampler(config: dict[str, Any], num_frames: np.ndarray, labels: np.nda
         return _build("sampler", training["sampler"], num_frames=num_frames, labels=labels, **filled)
     except ValueError as error:
         raise VouchError(f"training.sampler: {error}") from None
+
+
+def build_target_sampler(config: dict[str, Any], num_frames: np.ndarray) -> Sampler:
+    """The sampler of the unlabelled domain over its utterances, num_frames (utterances,): at random, batch_size at a
+    time. (Its epochs are of a hundred batches or more, so that few utterances make batches of that size, too.)"""
+    training = config["training"]
+    filled = {key: training[key] for key in ("batch_size", "min_frames", "max_frames", "seed")}
+    samples = -(-100 * training["batch_size"] // len(num_frames))
+    return RandomSampler(num_frames, np.zeros(len(num_frames), np.int64), **filled, samples_per_utterance=samples)
+
+
+def wants_target(config: dict[str, Any]) -> bool:
+    """Does a resolved configuration train on unlabelled speech of another domain?"""
+    return config["kind"] == "network" and COMPONENTS["objective"][config["objective"]["type"]].wants_target
 
 
 def _options(entry: dict[str, Any]) -> TrainingOptions:

@@ -59,3 +59,21 @@ def test_bad_scores_are_refused(scored, capsys, damage, message):
 def test_bad_weights_are_refused(scored, capsys, weights):
     assert fuse(scored[0], f"--weights={weights}") == 1
     assert "want 2 numbers above 0" in capsys.readouterr().err
+
+
+def test_weights_learnt_from_development_trials(scored, capsys):
+    folder, scores = scored
+    (folder / "dev").write_text("".join(f"m{i} t{i} {'target' if i % 2 else 'nontarget'}\n" for i in range(400)))
+    generator = np.random.default_rng(1)
+    for name, gap in (("da", 3.0), ("db", 0.0)):
+        values = generator.normal(size=400) + gap * (np.arange(400) % 2)
+        (folder / name).write_text("".join(f"m{i} t{i} {value}\n" for i, value in enumerate(values)))
+    options = (f"--development-trials={folder}/dev", f"--development-scores={folder}/da,{folder}/db")
+    assert fuse(folder, *options) == 0
+    weights = [float(word) for word in capsys.readouterr().err.split("learnt weights ")[1].split(" and")[0].split()]
+    assert weights[0] > 2 * abs(weights[1])
+    fused = np.array([float(line.split()[2]) for line in (folder / "fused").read_text().splitlines()])
+    difference = fused - np.array(weights) @ scores
+    np.testing.assert_allclose(difference, difference[0], atol=5e-3)  # the offset
+    for wrong in (options[:1], (*options, "--weights=1,2"), (options[0], f"--development-scores={folder}/da")):
+        assert fuse(folder, *wrong) == 1

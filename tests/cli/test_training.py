@@ -224,3 +224,71 @@ def test_held_out_recordings_decide_which_epoch_is_used(tmp_path, capsys):
     assert len(epochs) == 3 and len(final["epochs"]) == 1 and epochs[final["epochs"][0]] == min(epochs.values())
     assert len(list((tmp_path / "model" / "checkpoints").glob("epoch-*.pt"))) == 2
     assert {"config", "speakers", "revision", "features"} <= set(final)
+
+
+DANSE = """
+network:
+  backbone: {type: resnet1d, channels: 8}
+  pooling: {type: statistics}
+  trunk_layers: 1
+  trunk_dim: 8
+  embedding_dim: 6
+  hidden_dim: 0
+  activation: elu
+objective:
+  type: danse
+  head: {type: am_softmax}
+  optimizer: {type: adam}
+  discriminator: {hidden_dim: 4}
+  discriminator_optimizer: {type: rmsprop, learning_rate: 0.003}
+training:
+  epochs: 2
+  batch_size: 4
+  min_frames: 20
+  max_frames: 30
+  held_out: {share: 0.4, unit: speakers, criterion: transfer}
+"""
+
+
+@pytest.fixture
+def target(tmp_path):
+    """A data directory of unlabelled speech."""
+    data = tmp_path / "target"
+    data.mkdir()
+    generator = np.random.default_rng(5)
+    with TableWriter(f"ark,scp:{data}/feats.ark,{data}/feats.scp", "matrix", 3) as writer:
+        for i in range(9, 25):
+            writer.write(f"t{i:02}", generator.normal(size=(40, 5)).astype(np.float32) + 1)
+    (data / "utt2spk").write_text("".join(f"t{i:02} t{i:02}\n" for i in range(9, 25)))
+    (data / "utt2num_frames").write_text("".join(f"t{i:02} 40\n" for i in range(9, 25)))
+    return data
+
+
+def test_a_training_with_a_target(folder, target, tmp_path, capsys):
+    (tmp_path / "d.yaml").write_text(DANSE)
+    words = ["train", f"--target={target}", str(tmp_path / "d.yaml"), str(folder / "data"), str(tmp_path / "model")]
+    assert main(words) == 0
+    assert ", 16 of another domain" in capsys.readouterr().err
+    *_, figures, held_out = map(json.loads, (tmp_path / "model" / "train.jsonl").read_text().splitlines())
+    assert {"discriminator_loss", "discriminator_accuracy", "adversarial_loss", "spread"} <= set(figures)
+    assert 0 <= held_out["held_out"]["domain_probe"] <= 1
+    (target / "utt2spk").write_text("".join(f"t{i:02} unknown\n" for i in range(9, 25)))
+    assert main(words) == 0  # the target's speakers do not matter: it is the same training
+    assert "final.pt is there already" in capsys.readouterr().err
+    assert main([*words[:1], "--dry-run", *words[1:-1], str(tmp_path / "other")]) == 0
+    assert "1 an epoch of 4 chunks" in capsys.readouterr().out
+
+
+def test_a_target_that_is_missing_or_not_wanted(folder, target, tmp_path, capsys):
+    (tmp_path / "d.yaml").write_text(DANSE)
+    rest = [str(folder / "data"), str(tmp_path / "model")]
+    text = _refused(capsys, "train", str(tmp_path / "d.yaml"), *rest)
+    assert "d.yaml has objective danse, which wants unlabelled speech of another domain; give --target" in text
+    with TableWriter(f"ark,scp:{tmp_path}/wide.ark,{target}/feats.scp", "matrix", 3) as writer:
+        for i in range(9, 25):
+            writer.write(f"t{i:02}", np.ones((40, 7), np.float32))
+    text = _refused(capsys, "train", f"--target={target}", str(tmp_path / "d.yaml"), *rest)
+    assert "target has features of 7 dims, the training data have 5; make both with the same configuration" in text
+    text = _refused(capsys, "train", f"--target={target}", str(folder / "x.yaml"), *rest)
+    assert "has objective supervised, which takes no target; leave it out" in text
+    assert not (tmp_path / "model").exists()

@@ -76,15 +76,16 @@ def test_ftdnn_is_the_table_of_villalba():
         network(torch.zeros(1, 32, 5, dtype=torch.float64), None)
 
 
-def test_resnet1d_is_its_formula():
-    network = ResNet1d(5, 6)
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_resnet1d_is_its_formula(stride):
+    network = ResNet1d(5, 6, stride)
     x, got = _outputs(network, 12, 5)
     p = Parameters(network)
 
     def layer(at: Parameters, y: np.ndarray) -> np.ndarray:
         return at.at(1).norm(at.at(0).convolution(y, padding=1))
 
-    x = elu(layer(p.at("stem"), x))
+    x = elu(layer(p.at("stem"), x)[:, ::stride])
     for number in range(4):
         block = p.at("blocks").at(number)
         x = elu(x + layer(block.at("second"), elu(layer(block.at("first"), x))))

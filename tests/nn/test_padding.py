@@ -18,6 +18,7 @@ SMALL = {
 }
 BACKBONES = [(name, {}) for name in COMPONENTS["backbone"]]
 BACKBONES += [("resnet34", {"frequency": how}) for how in ("mean", "convolution")]
+BACKBONES += [("resnet1d", {"stride": 2})]
 
 
 def _network(backbone: str, options: dict, pooling: str) -> EmbeddingNetwork:

@@ -73,13 +73,36 @@ def test_a_loss_through_another_network_leaves_no_gradient_there():
     torch.testing.assert_close(critic.weight.detach(), start - 0.1 * expected)
 
 
-def test_an_optimizer_steps_once_an_update():
+def test_a_loss_has_a_name_of_its_own():
     model = _model()
     updater = Updater({"main": _sgd(model)}, batch_size=2)
     updater.begin(2)
     updater.step("main", _loss(model, torch.ones(2, 3)))
-    with pytest.raises(ValueError, match="'main' steps twice"):
+    with pytest.raises(ValueError, match="loss 'main' comes twice"):
         updater.step("main", _loss(model, torch.ones(2, 3)))
+
+
+@pytest.mark.parametrize("parts", [[8], [5, 3]])
+def test_two_losses_move_one_network_one_after_the_other(parts):
+    """The second loss of a whole batch sees the network moved; of parts its gradients are kept apart."""
+    inputs = torch.randn(8, 3, generator=torch.Generator().manual_seed(1))
+    torch.manual_seed(1)
+    other = nn.Linear(3, 1)
+    model, start = _model(), _model()
+    updater = Updater({"model": _sgd(model, clip_norm=0.5), "other": _sgd(other)}, batch_size=8)
+    for number, part in enumerate(inputs.split(parts)):
+        updater.begin(len(part), last=number == len(parts) - 1)
+        updater.step("first", _loss(model, part) + other(part).mean(), "model", "other")
+        updater.step("second", -model(part).mean(), "model")
+    updater.finish()
+    _loss(start, inputs).backward()
+    norm = torch.sqrt(start.weight.grad.square().sum() + start.bias.grad.square().sum())
+    weight = start.weight.detach() - 0.1 * min(1.0, 0.5 / norm.item()) * start.weight.grad
+    slope = torch.cat([inputs.mean(0), torch.ones(1)])  # of the second loss, whatever the network
+    weight += 0.1 * min(1.0, 0.5 / slope.norm().item()) * inputs.mean(0)
+    torch.testing.assert_close(model.weight.detach(), weight, rtol=1e-5, atol=1e-6)
+    torch.manual_seed(1)
+    torch.testing.assert_close(other.weight.detach(), nn.Linear(3, 1).weight.detach() - 0.1 * inputs.mean(0))
 
 
 @pytest.mark.parametrize("bad", ["loss", "gradient"])
@@ -129,7 +152,7 @@ def test_two_processes_sum_to_one_batch():
 def test_an_overflow_of_the_scaled_loss_lowers_the_scale_and_is_told_apart():
     model = _model()
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, enabled=True)
-    updater = Updater({"main": _sgd(model)}, batch_size=2, scaler=scaler)
+    updater = Updater({"main": _sgd(model)}, batch_size=2, scaler=lambda: scaler)
     updater.begin(2)
     updater.step("main", 100 * _loss(model, torch.ones(2, 3)))
     updater.finish()
@@ -138,7 +161,7 @@ def test_an_overflow_of_the_scaled_loss_lowers_the_scale_and_is_told_apart():
     plain = _model()
     scaler.update(2.0**10)
     for net, with_scaler in ((model, scaler), (plain, None)):
-        updater = Updater({"main": _sgd(net, clip_norm=0.1)}, 2, with_scaler)
+        updater = Updater({"main": _sgd(net, clip_norm=0.1)}, 2, with_scaler and (lambda: scaler))
         updater.begin(2)
         updater.step("main", _loss(net, torch.ones(2, 3)))
         updater.finish()
@@ -148,7 +171,7 @@ def test_an_overflow_of_the_scaled_loss_lowers_the_scale_and_is_told_apart():
 def test_a_gradient_that_no_scale_makes_finite_is_no_overflow():
     model = _model()
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0, growth_interval=10**6, enabled=True)
-    updater = Updater({"main": _sgd(model)}, batch_size=2, scaler=scaler)
+    updater = Updater({"main": _sgd(model)}, batch_size=2, scaler=lambda: scaler)
     told = []
     for _ in range(4):
         updater.begin(2)

@@ -14,6 +14,9 @@ SMALL_IVECTOR = (
     "extractor: {dim: 16, iterations: 1}\nbackend: {lda_dim: 8}\n"
 )
 SMALL = "network: {embedding_dim: 32, hidden_dim: 32, backbone: {channels: 32, pooled_channels: 64}}\n"
+SMALL_ADVERSARIAL = (
+    "network: {embedding_dim: 16, backbone: {channels: 16}}\nobjective: {discriminator: {hidden_dim: 16}}\n"
+)
 
 
 def environment() -> dict[str, str]:
@@ -62,9 +65,10 @@ def write_settings(folder: Path, systems: tuple[str, ...], epochs: int, augment:
     conf = folder / "conf"
     conf.mkdir()
     for system in systems:
-        network = f"{SMALL}training: {{epochs: {epochs}}}\nbackend: {{lda_dim: 8}}\n"
-        own = SMALL_IVECTOR if system == "ivector" else network
-        (conf / f"{system}.yaml").write_text(f"base: {ROOT}/conf/mini/{system}.yaml\n{own}")
+        small = {"ivector": SMALL_IVECTOR, "danse": SMALL_ADVERSARIAL}.get(system, SMALL)
+        if system != "ivector":
+            small += f"training: {{epochs: {epochs}, held_out: {{share: 0}}}}\nbackend: {{lda_dim: 8}}\n"
+        (conf / f"{system}.yaml").write_text(f"base: {ROOT}/conf/mini/{system}.yaml\n{small}")
     (conf / "augment.conf").write_text(augment)
     (conf / "training_feats.conf").write_bytes((ROOT / "conf/mini/training_feats.conf").read_bytes())
     return conf

@@ -225,6 +225,15 @@ def test_embeddings_without_a_model_name_the_stage_to_run(tmp_path: Path) -> Non
     assert not (tmp_path / "exp").exists()
 
 
+def test_an_adversarial_system_wants_speech_of_the_target(tmp_path: Path) -> None:
+    for part in ("train", "enroll", "test"):
+        (tmp_path / "data" / part).mkdir(parents=True)
+        (tmp_path / "data" / part / "utt2spk").write_text("u u\n")
+    error = refused(*RUN, "--stage", "2", "--out", tmp_path, "--conf", "conf/mini", "--systems", "asp danse lsgan")
+    assert "systems danse lsgan want unlabelled speech of the target domain" in error and "data/adapt, which" in error
+    assert not (tmp_path / "data/mfcc").exists()
+
+
 # --- models -----------------------------------------------------------------------------------------------------------
 
 

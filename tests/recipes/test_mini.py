@@ -15,7 +15,8 @@ from vouch.io.gmm import read_full_gmm
 from vouch.io.ivector_extractor import read_ivector_extractor
 from vouch.io.tables import read_table
 
-NETWORKS = ("xvector", "asp")
+NETWORKS = ("xvector", "asp", "danse")
+BACKENDS = ("cosine", "cosine_adapt", "plda", "plda_adapt", "plda_coral", "plda_coral_plus")
 SYSTEMS = ("ivector", *NETWORKS)
 AUGMENT = "--types=reverb noise music babble\n--speeds=0.9\n--copies=0.5\n"
 
@@ -29,7 +30,7 @@ class Run:
         conf = write_settings(folder, SYSTEMS, 1, AUGMENT)
         (conf / "both.yaml").write_text("kind: joint\nsystems: [asp, ivector]\nbackend: {lda_dim: 12}\n")
         self.command = ["bash", ROOT / "run.sh", "--prepare", preparation, "--conf", conf]
-        self.command += ["--out", self.out, "--nj", "1", "--device", "cpu"]
+        self.command += ["--out", self.out, "--nj", "1", "--device", "cpu"]  # the default systems that conf has
         self.said = self.repeat()
 
     def repeat(self, *options: str) -> str:
@@ -61,7 +62,7 @@ def test_a_row_for_each_system_backend_and_list(run: Run) -> None:
     found = {(row["system"], row["backend"], row["trials"]) for row in rows}
     assert len(found) == len(rows)
     for system in SYSTEMS:
-        for backend in ("cosine", "plda", "plda_adapt"):
+        for backend in BACKENDS:
             assert {(system, backend, "source"), (system, backend, "target")} <= found
     for row in rows:
         assert 0 <= float(row["EER_low"]) <= float(row["EER"]) <= float(row["EER_high"]) <= 100
@@ -106,6 +107,15 @@ def test_what_a_training_leaves(run: Run, system: str) -> None:
     assert lines and all({"step", "epoch", "loss", "accuracy"} <= set(line) for line in lines)
 
 
+def test_what_an_adversarial_system_leaves(run: Run) -> None:
+    lines = [json.loads(line) for line in (run.out / "exp/danse/train.jsonl").read_text().splitlines()]
+    assert "discriminator_loss" in lines[-1] and "adversarial_loss" in lines[-1]
+    assert (run.out / "results/embeddings_danse.png").read_bytes().startswith(b"\x89PNG")
+    header, *probes = (line.split("\t") for line in (run.out / "results/domain_probe.tsv").read_text().splitlines())
+    assert header == ["system", "source", "target", "probe"]
+    assert [probe[0] for probe in probes] == sorted(SYSTEMS) and all(0 <= float(probe[3]) <= 1 for probe in probes)
+
+
 def test_what_an_ivector_training_leaves(run: Run) -> None:
     model = run.out / "exp/ivector"
     ubm, extractor = read_full_gmm(str(model / "final.ubm")), read_ivector_extractor(str(model / "final.ie"))
@@ -128,6 +138,8 @@ def test_data_directories_are_valid(run: Run) -> None:
         "train_aug",
         "train_aug_nosil",
         "train_ivector",
+        "adapt_aug",
+        "adapt_aug_nosil",
     ):
         succeed("bash", ROOT / "utils/validate_data_dir.sh", "--no-text", run.out / "data/mfcc" / part)
 
@@ -165,9 +177,9 @@ def test_the_same_command_again_does_nothing_up_to_the_embeddings(run: Run) -> N
     before = run.times(*kept)
     said = run.repeat("--stop-stage", "6")
     changed = {str(path.relative_to(run.out)) for path, time in run.times(*kept).items() if before.get(path) != time}
-    # features and VAD of 6 directories, augmentation, training features of networks and of i-vectors; embeddings of 6
-    # directories by each system
-    assert said.count("is done already") >= 2 * 6 + 1 + 2 + len(SYSTEMS) * 6
+    # features and VAD of 6 directories, augmentation of both domains, training features of networks, i-vectors and the
+    # target; embeddings of 6 directories by each system
+    assert said.count("is done already") >= 2 * 6 + 2 + 3 + len(SYSTEMS) * 6
     assert not changed
 
 
@@ -181,13 +193,31 @@ def test_stage_7_repeats_the_results_and_needs_the_embeddings_alone(run: Run) ->
     try:
         before = run.times("exp/*/embeddings/*/*")
         said = run.repeat("--stage", "7")
-        assert re.findall(r"^=== stage (\d)", said, flags=re.M) == list("7778889")
+        assert re.findall(r"^=== stage (\d)", said, flags=re.M) == list("777788889")
         assert run.times("exp/*/embeddings/*/*") == before
         assert (run.out / "results/EER").read_bytes() == results
     finally:
         for number, path in enumerate(hidden):
             call("rm", "-rf", path)
             (run.out / f"hidden{number}").rename(path)
+
+
+def test_cosines_are_of_embeddings_centred_on_the_training_mean_or_on_the_targets(run: Run) -> None:
+    folder = run.out / "exp/danse/embeddings"
+
+    def read(part: str, name: str = "embedding") -> dict[str, np.ndarray]:
+        return dict(read_table(f"scp:{folder}/{part}/{name}.scp", "vector"))
+
+    for domain, models, test in (("source", "enroll", "test"), ("target", "adapt_enroll", "adapt_test")):
+        enrolled, tested = read(models, "spk_embedding"), read(test)
+        for backend in ("cosine", "cosine_adapt"):
+            own = (domain, backend) == ("target", "cosine_adapt")
+            mean = np.mean([*read("adapt" if own else "train_backend").values()], 0)
+            for line in (run.out / f"exp/danse/scores/{domain}/{backend}.scores").read_text().splitlines():
+                model, utterance, score = line.split()
+                sides = [vector - mean for vector in (enrolled[model], tested[utterance])]
+                cosine = sides[0] @ sides[1] / np.linalg.norm(sides[0]) / np.linalg.norm(sides[1])
+                assert float(score) == pytest.approx(cosine, abs=1e-4)
 
 
 # Joined embeddings: each centred on its mean over the training data and scaled to the length sqrt(dim).
@@ -222,9 +252,8 @@ def test_fusions_are_rows_of_the_table(run: Run) -> None:
     run.repeat("--stage", "8", "--fusions", "ivector+asp asp:plda=0.8+ivector:cosine=0.2")
     rows = read_results(run.out / "results/EER")
     fused = {(row["system"], row["backend"]) for row in rows if row["trials"] == "target" and "+" in row["system"]}
-    backends = ("cosine", "plda", "plda_adapt")
     weighted = ("fusion:asp=0.8+ivector=0.2", "plda+cosine")
-    assert fused == {*(("fusion:ivector+asp", backend) for backend in backends), weighted}
+    assert fused == {*(("fusion:ivector+asp", backend) for backend in BACKENDS), weighted}
 
     def scores(system: str, backend: str) -> dict[str, float]:
         path = run.out / "exp" / system / "scores/source" / f"{backend}.scores"

@@ -16,14 +16,17 @@ from vouch.nn.embedding import EmbeddingNetwork
 from vouch.nn.heads import AMSoftmax
 from vouch.nn.pooling import AttentiveStatisticsPooling
 from vouch.nn.tdnn import TDNN
+from vouch.objectives.adversarial import DiscriminatorOptions
 from vouch.objectives.base import Optimizer
-from vouch.objectives.supervised import Supervised
+from vouch.objectives.danse import Danse
+from vouch.objectives.gan import Gan
+from vouch.objectives.supervised import SpeakerClassifier, Supervised
 from vouch.training.averaging import ExponentialAverage
 from vouch.training.distributed import Processes
 from vouch.training.engine import Trainer
 from vouch.training.options import HeldOutOptions, TrainingOptions
-from vouch.training.sampling import RandomSampler
-from vouch.training.validation import HeldOut, KeptIn, hold_out
+from vouch.training.sampling import PairedSampler, RandomSampler
+from vouch.training.validation import HeldOut, KeptIn, hold_out, hold_out_target
 
 
 class Source:
@@ -40,16 +43,20 @@ class Source:
 
 
 class WithoutBatchNorm(nn.Module):
-    """A network whose output for a chunk does not depend on the others: mean over time, two affine layers."""
+    """A network whose output for a chunk does not depend on the others: mean over time, affine layers."""
 
-    out_dim = 6
+    out_dim, trunk_dim = 6, 16
 
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.segment = nn.Linear(5, 16), nn.Sequential(nn.Tanh(), nn.Linear(16, 6))
+        self.backbone, self.pooling, self.norm, self.layers = nn.Linear(5, 16), *(nn.Identity() for _ in range(3))
+        self.embedding, self.segment = nn.Linear(16, 16), nn.Sequential(nn.Tanh(), nn.Linear(16, 6))
+
+    def trunk(self, features: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+        return self.backbone(features).relu().mean(1)
 
     def embed(self, features: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
-        return self.first(features).relu().mean(1)
+        return self.embedding(self.trunk(features, lengths))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         return self.segment(self.embed(features, None))
@@ -62,21 +69,28 @@ def objective(
     device: str = "cpu",
     dropout: float = 0.1,
     optimizer: str = "adam",
-) -> Supervised:
-    """An objective with fresh parameters of seed 1."""
+    kind: str = "supervised",
+) -> SpeakerClassifier:
+    """An objective with fresh parameters of seed 1; kind: supervised, danse, or the loss of a GAN."""
     torch.manual_seed(1)
     if batch_norm:
         network = EmbeddingNetwork(TDNN(5, channels, 12), AttentiveStatisticsPooling(12, 6), 6, 6, dropout)
     else:
         network = WithoutBatchNorm()
     head = AMSoftmax(6, speakers, scale=10.0, margin=0.1)
-    return Supervised(network.to(device), head.to(device), Optimizer(optimizer, learning_rate=0.02, clip_norm=1.0))
+    own = Optimizer(optimizer, learning_rate=0.02, clip_norm=1.0)
+    if kind == "supervised":
+        return Supervised(network.to(device), head.to(device), own)
+    parts = network.to(device), head.to(device), own, Optimizer("rmsprop", 0.003, 0.0), DiscriminatorOptions(8, 1)
+    if kind == "danse":
+        return Danse(*parts, pretraining=0.2)
+    return Gan(*parts, speakers, loss=kind, pretraining=0.2)
 
 
 def trainer(
     folder: Path,
     source: Source | None = None,
-    model: Supervised | None = None,
+    model: SpeakerClassifier | None = None,
     device: str = "cpu",
     processes: Processes | None = None,
     samples_per_utterance: int = 2,
@@ -98,9 +112,21 @@ def trainer(
     else:
         sampler = RandomSampler(frames, source.labels, *limits)
     model = model or objective(device=device)
+    target = None
+    if model.wants_target:
+        target = Source(16)
+        target.features = [features + 1 for features in target.features]
+        out = hold_out_target(np.arange(16), HeldOutOptions(share=0.4), run.seed)
+        rest = np.flatnonzero(~out)
+        target_frames = np.array([len(f) for f in target.features])
+        other = KeptIn(RandomSampler(target_frames[rest], target.labels[rest], *limits[:-1], 20), rest)
+        sampler = PairedSampler(sampler, other)
+        places = np.flatnonzero(out)
+        apart = HeldOut(target, places, target.labels[out], places, target_frames[out], 60, run.min_frames)
+        held_out = held_out and held_out._replace(target=apart)
     extra = {"speakers": ["a", "b"]}
     where = torch.device(device)
-    return Trainer(model, source, source.labels, sampler, run, folder, extra, where, processes, held_out)
+    return Trainer(model, source, source.labels, sampler, run, folder, extra, where, processes, held_out, target)
 
 
 def parameters(trained: Trainer) -> torch.Tensor:

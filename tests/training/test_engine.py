@@ -31,11 +31,12 @@ def test_two_speakers_are_learnt_and_random_labels_are_not(tmp_path):
     assert _lines(tmp_path / "random")[-1]["accuracy"] < 0.8
 
 
-def test_a_killed_training_ends_as_the_uninterrupted_one(tmp_path):
-    whole = trainer(tmp_path / "whole", Source(32), **full_options())
+@pytest.mark.parametrize("kind", ["supervised", "danse", "auxiliary"])
+def test_a_killed_training_ends_as_the_uninterrupted_one(tmp_path, kind):
+    whole = trainer(tmp_path / "whole", Source(32), objective(kind=kind), **full_options())
     expected, _ = whole.run()
 
-    cut = trainer(tmp_path / "cut", Source(32), **full_options())  # a checkpoint at every step
+    cut = trainer(tmp_path / "cut", Source(32), objective(kind=kind), **full_options())  # a checkpoint at every step
     update, steps = cut.objective.update, iter(range(17))
 
     def dies_in_the_18th_step(batch, updater):
@@ -49,7 +50,7 @@ def test_a_killed_training_ends_as_the_uninterrupted_one(tmp_path):
     with open(tmp_path / "cut" / "train.jsonl", "a") as log:
         log.write('{"step": 99, "loss": 0}\n{"half a li')  # what a killed process may leave
 
-    again = trainer(tmp_path / "cut", Source(32), **full_options())
+    again = trainer(tmp_path / "cut", Source(32), objective(kind=kind), **full_options())
     assert again.resume() and again.step == 17
     final, _ = again.run()
     assert again.step == whole.step and again.kept.kept == whole.kept.kept
@@ -60,6 +61,20 @@ def test_a_killed_training_ends_as_the_uninterrupted_one(tmp_path):
     assert [line["held_out"] for line in _lines(tmp_path / "cut", "held_out")] == [
         line["held_out"] for line in _lines(tmp_path / "whole", "held_out")
     ]
+
+
+def test_figures_of_a_part_of_the_steps_are_means_over_these(tmp_path):
+    run = trainer(tmp_path, epochs=1)
+    update, steps = run.objective.update, iter(range(99))
+
+    def with_more_later(batch, updater):
+        figures, step = update(batch, updater), next(steps)
+        return {**figures, "late": torch.tensor(float(step))} if step >= 2 else figures
+
+    run.objective.update = with_more_later
+    run.run()
+    first = _lines(tmp_path)[0]
+    assert first["step"] > 3 and first["late"] == pytest.approx((2 + first["step"] - 1) / 2)
 
 
 def test_the_seed_decides_everything(tmp_path):

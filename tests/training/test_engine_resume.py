@@ -52,10 +52,12 @@ def _kill_at_random(folder: Path, process: subprocess.Popen, checkpoints: int, m
     process.communicate()
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_a_training_killed_at_a_random_step_ends_with_the_same_bits(tmp_path, processes):
+@pytest.mark.parametrize(
+    ("processes", "kind"), [(1, "supervised"), (2, "supervised"), (1, "relativistic"), (2, "danse")]
+)
+def test_a_training_killed_at_a_random_step_ends_with_the_same_bits(tmp_path, processes, kind):
     # Held-out speech, a running average and best epochs; a checkpoint every 30 ms, so that steps are done again.
-    options = {"full": True, "epochs": 8, "checkpoint_minutes": 0.0005}
+    options = {"full": True, "epochs": 8, "checkpoint_minutes": 0.0005, "objective": {"kind": kind}}
     whole = _run(tmp_path / "whole", processes, **options)
     when = random.randint(1, 4), random.uniform(0.0, 0.03)
     _kill_at_random(tmp_path / "cut", _start(tmp_path / "cut", processes, **options), *when)
@@ -78,9 +80,15 @@ def _losses(folder: Path) -> list[float]:
     return [line["loss"] for line in lines if "loss" in line]
 
 
-def test_two_processes_train_as_one(tmp_path):
+@pytest.mark.parametrize("kind", ["supervised", "danse", "least_squares"])
+def test_two_processes_train_as_one(tmp_path, kind):
     # 50 steps of 64 chunks, the last step's batch and others of uneven size; no batch norm, no dropout.
-    options = {"epochs": 25, "batch_size": 64, "samples_per_utterance": 4, "objective": {"batch_norm": False}}
+    options = {
+        "epochs": 25,
+        "batch_size": 64,
+        "samples_per_utterance": 4,
+        "objective": {"batch_norm": False, "kind": kind},
+    }
     one, two = (_run(tmp_path / str(n), n, **options) for n in (1, 2))
     assert one["step"] == two["step"] == 50
     difference = (one["last"] - two["last"]).abs().max().item()

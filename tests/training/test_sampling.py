@@ -130,15 +130,16 @@ def test_balanced_batches_that_cannot_be():
         _balanced(speakers=2)
 
 
-def test_paired_batches_have_one_length_and_the_target_goes_at_its_own_pace():
+def test_paired_batches_have_one_size_and_length_and_the_target_goes_at_its_own_pace():
     sampler = _paired()
     assert sampler.batches_per_epoch == 5
     seen = []
     for place in ((e, p) for e in range(2) for p in range(5)):
         source, target = sampler.batch(*place)
-        assert source.length == target.length
+        assert source.length == target.length and len(source.utterances) == len(target.utterances)
         assert (target.starts <= np.maximum(LENGTHS[target.utterances] - target.length, 0)).all()
         np.testing.assert_array_equal(source.utterances, _random().batch(*place).utterances)
+        own = sampler.target.batch(*divmod(5 * place[0] + place[1], sampler.target.batches_per_epoch)).utterances
+        np.testing.assert_array_equal(target.utterances, [own[i % len(own)] for i in range(len(source.utterances))])
         seen.append(target.utterances)
-    target_epochs = np.concatenate(seen).reshape(5, 7)  # of two batches each
-    assert (np.sort(target_epochs) == np.arange(7)).all()
+    assert set(np.concatenate(seen)) == set(range(7)) and len({len(batch) for batch in seen}) > 1

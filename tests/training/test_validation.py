@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from vouch.errors import VouchError
 from vouch.metrics.eer import equal_error_rate
 from vouch.training.distributed import Processes
+from vouch.training.domain_probe import domain_probe
 from vouch.training.options import HeldOutOptions
-from vouch.training.validation import hold_out, pairwise_eer
+from vouch.training.validation import hold_out, hold_out_target, pairwise_eer
 
 
 def _corpus(recordings: list[int], copies: int) -> tuple[np.ndarray, np.ndarray]:
@@ -111,3 +112,49 @@ def test_processes_share_the_held_out_speech(tmp_path, monkeypatch):
     second = _Recording(1, 2, [first.given])
     assert evaluate(second) == alone
     assert len(first.given) == 2 and len(second.given) == 1  # of three batches
+
+
+def test_all_copies_of_a_recording_of_the_target_are_held_out_together():
+    groups = np.random.default_rng(1).integers(0, 40, 300)
+    out = hold_out_target(groups, HeldOutOptions(share=0.25), 2)
+    assert len(np.unique(groups[out])) == 10 and not np.intersect1d(groups[out], groups[~out]).size
+    assert np.array_equal(out, hold_out_target(groups, HeldOutOptions(share=0.25), 2))
+    assert not np.array_equal(out, hold_out_target(groups, HeldOutOptions(share=0.25), 3))
+    few = hold_out_target(groups, HeldOutOptions(share=0.5, most=60), 2)
+    assert len(np.unique(groups[few])) == 8  # 60 of 300 utterances
+    assert len(np.unique(groups[hold_out_target(groups, HeldOutOptions(share=0.01), 2)])) == 2
+    with pytest.raises(VouchError, match="0.5 of 2 target recordings is 2, which leaves none to train on"):
+        hold_out_target(groups % 2, HeldOutOptions(share=0.5), 2)
+
+
+def test_whole_speakers_are_held_out():
+    labels = np.repeat(np.arange(20), 9)  # the second ten are the first at another speed
+    groups = np.tile(np.arange(90), 2)
+    for seed in range(5):
+        out = hold_out(labels, groups, HeldOutOptions(share=0.3, unit="speakers"), seed)
+        heard = {speaker % 10 for speaker in labels[~out]}
+        assert len({speaker % 10 for speaker in labels[out]}) == 3 and len(heard) == 7 and out.sum() == 54
+        assert not {speaker % 10 for speaker in labels[out]} & heard
+    with pytest.raises(VouchError, match="leaves none to train on"):
+        hold_out(labels % 2, groups, HeldOutOptions(share=0.5, unit="speakers"), 0)
+
+
+@pytest.mark.parametrize("speakers", [(2, 9), (3, 3), (5, 40)])
+def test_a_domain_probe_of_few_speakers(speakers):
+    generator = np.random.default_rng(3)
+    groups = [np.repeat(np.arange(count), 4) for count in speakers]
+    shapes = [(len(own), 3) for own in groups]
+    apart = [generator.normal(size=shapes[0]), generator.normal(size=shapes[1]) + 8]
+    assert domain_probe(*apart, *groups) == 1.0
+    assert np.isnan(domain_probe(apart[0] * np.nan, apart[1], *groups))
+    with pytest.raises(ValueError, match="wants two recordings"):
+        domain_probe(*apart, groups[0] * 0, groups[1])
+
+
+def test_a_domain_probe_of_one_domain_is_near_chance():
+    generator = np.random.default_rng(4)
+    found = []
+    for _ in range(20):
+        same, groups = generator.normal(size=(2, 200, 6)), np.repeat(np.arange(40), 5)
+        found.append(domain_probe(*same, groups, groups))
+    assert abs(np.mean(found) - 0.5) < 0.03 and np.std(found) < 0.06

@@ -108,6 +108,11 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
         "paste-vectors": ("vectors", "paste_vectors", "join the vectors of several tables"),
         "fuse-scores": ("fusion", "fuse_scores", "the mean of several systems' normalised scores"),
     },
+    "domains": {
+        "adapt-plda-coral": ("plda", "adapt_plda_coral", "adapt a PLDA model by CORAL or CORAL+"),
+        "plot-embeddings": ("domains", "plot_embeddings", "a map of source and target embeddings"),
+        "probe-domain": ("domains", "probe_domain", "how well a linear classifier tells the domain of embeddings"),
+    },
     "results": {
         "check-trials": ("results", "check_trials", "list every trial key that has no embedding"),
         "evaluate": ("results", "evaluate", "EER with its interval, minimum costs and DET points of a score file"),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from vouch.backend.plda import Plda
-    from vouch.backend.statistics import SpeakerStatistics
+    from vouch.backend.statistics import Moments, SpeakerStatistics
 
 
 def _show(values: np.ndarray) -> str:
@@ -202,18 +202,56 @@ def ivector_adapt_plda(argv: list[str]) -> None:
     opt, (plda_in, vectors, plda_out) = options.parse(argv)
     default_to_one_thread()
 
-    from vouch.backend.statistics import Moments
-    from vouch.cli.vector_blocks import read_vector_blocks, require_some
-
     plda = read_model(plda_in)
-    moments = Moments()
-    for _, block in read_vector_blocks(vectors, dim=plda.dim):
-        moments.add(block)
-    require_some(moments.count, vectors)
+    moments = _moments(vectors, plda.dim)
     adapted = plda.adapt(moments, opt.within_covar_scale, opt.between_covar_scale, opt.mean_diff_scale)
     log(f"Adapted to {moments.count} vectors")
     log(f"Old diagonal of between-class covar was: {_show(plda.psi)}, new diagonal is {_show(adapted.psi)}")
     _write(plda_out, adapted, opt.binary)
+
+
+def adapt_plda_coral(argv: list[str]) -> None:
+    """Adapt a PLDA model to unlabelled vectors by correlation alignment."""
+    options = ToolOptions(
+        "adapt-plda-coral",
+        "[options] <plda-in> <ivectors-rspecifier> <plda-out>",
+        "Adapt a PLDA model to unlabelled vectors of another domain: turn and stretch its covariances so that their "
+        "sum is that of the vectors (CORAL); or take only what this enlarges, and --scale of it (CORAL+).",
+        (3, 3),
+    )
+    options.add("binary", True, "write the model in binary")
+    options.add("plus", False, "CORAL+ instead of CORAL")
+    options.add("scale", 0.8, "0 to 1, of --plus, for both covariances", single=True)
+    options.add(
+        "shrinkage",
+        -1.0,
+        "share, 0 to 1, of the model's covariance in that of the vectors; below 0: dims / (dims + vectors)",
+        single=True,
+    )
+    opt, (plda_in, vectors, plda_out) = options.parse(argv)
+    if not 0 <= opt.scale <= 1 or not opt.shrinkage <= 1:
+        raise VouchError("--scale wants 0 to 1, --shrinkage at most 1")
+    default_to_one_thread()
+
+    from vouch.backend.coral import coral, coral_plus
+
+    plda = read_model(plda_in)
+    moments = _moments(vectors, plda.dim)
+    shrinkage = None if opt.shrinkage < 0 else opt.shrinkage
+    adapted = coral_plus(plda, moments, opt.scale, shrinkage) if opt.plus else coral(plda, moments, shrinkage)
+    log(f"Adapted to {moments.count} vectors")
+    _write(plda_out, adapted, opt.binary)
+
+
+def _moments(vectors: str, dim: int) -> Moments:
+    from vouch.backend.statistics import Moments
+    from vouch.cli.vector_blocks import read_vector_blocks, require_some
+
+    moments = Moments()
+    for _, block in read_vector_blocks(vectors, dim=dim):
+        moments.add(block)
+    require_some(moments.count, vectors)
+    return moments
 
 
 def read_model(rxfilename: str) -> Plda:

@@ -76,6 +76,7 @@ def train(argv: list[str]) -> int:
         choices=("auto", "cpu", "cuda"),
     )
     options.add("num-threads", 0, "threads of the CPU computation; 0: as the environment says")
+    options.add("target", "", "data directory of unlabelled speech of another domain, for objectives with an adversary")
     options.add("force", False, "train again from the start, whatever is there")
     options.add("dry-run", False, "print sizes, computation, memory and batches of the training, and do nothing")
     opts, (config_path, data, model) = options.parse(argv)
@@ -98,9 +99,10 @@ def train(argv: list[str]) -> int:
         how = "train it with vouch train-ivector-system" if config["kind"] == "ivector" else "it has nothing to train"
         raise VouchError(f"{config_path} is no network but of kind {config['kind']}; {how}")
     content = _open_data(config, data)
+    target = _open_target(config, opts.target, config_path, content)
     processes = Processes()
     if opts.dry_run:
-        return _dry_run(config, content, processes)
+        return _dry_run(config, content, target, processes)
     device = find_device(opts.device, processes.local_rank)
     if opts.num_threads > 0:
         torch.set_num_threads(opts.num_threads)
@@ -114,13 +116,13 @@ def train(argv: list[str]) -> int:
         waiting = partial(warn, f"another process is training in {folder}; waiting for it")
         with one_at_a_time(folder / ".lock", waiting) if processes.first else nullcontext():
             processes.start(device)
-            return _train(opts.force, config, content, folder, data, device, processes)
+            return _train(opts.force, config, content, target, folder, data, device, processes)
     finally:
         processes.end()
         torch.set_flush_denormal(False)
 
 
-def _open_data(config: dict, data: str) -> TrainingData:
+def _open_data(config: dict, data: str, fewest_speakers: int = 2) -> TrainingData:
     """Features of archives, or recordings, as training.source says."""
     from vouch.cli.training_data import read_training_data
     from vouch.system import training_options
@@ -128,16 +130,38 @@ def _open_data(config: dict, data: str) -> TrainingData:
 
     run = training_options(config)
     if not isinstance(run.source, WaveformOptions):
-        return read_training_data(data)
+        return read_training_data(data, fewest_speakers)
     from vouch.cli.waveform_data import open_waveforms
 
-    return open_waveforms(data, config["features"], run.source, run.seed)
+    return open_waveforms(data, config["features"], run.source, run.seed, fewest_speakers)
+
+
+def _open_target(config: dict, data: str, path: str, source: TrainingData) -> TrainingData | None:
+    """The other domain's speech, whose speakers do not matter, for an objective that wants one."""
+    from vouch.system import wants_target
+
+    wanted = wants_target(config)
+    if bool(data) == wanted:
+        if not data:
+            return None
+        content = _open_data(config, data, fewest_speakers=1)
+        if len(content.source) and content.source.shape(0)[1] != source.source.shape(0)[1]:
+            raise VouchError(
+                f"--target={data} has features of {content.source.shape(0)[1]} dims, the training data have "
+                f"{source.source.shape(0)[1]}; make both with the same configuration"
+            )
+        return content._replace(labels=content.labels * 0)
+    objective = f"{path} has objective {config['objective']['type']}"
+    if data:
+        raise VouchError(f"--target={data}: {objective}, which takes no target; leave it out")
+    raise VouchError(f"{objective}, which wants unlabelled speech of another domain; give --target")
 
 
 def _train(
     force: bool,
     config: dict,
     content: TrainingData,
+    target: TrainingData | None,
     folder: Path,
     data: str,
     device: torch.device,
@@ -156,7 +180,7 @@ def _train(
     if force and processes.first:
         forget_training(folder)
     processes.wait()
-    features = content.fingerprint()
+    features = content.fingerprint() + (target.fingerprint() if target else "")
     check_same_training(folder, config, speakers, features, data)
     if (folder / "final.pt").exists():
         say(f"{folder}/final.pt is there already; --force=true trains again")
@@ -176,15 +200,16 @@ def _train(
         "features": features,
         "revision": revision(),
     }
-    trainer = _trainer(objective, config, content, folder, extra, device, processes)
+    trainer = _trainer(objective, config, content, target, folder, extra, device, processes)
     if trainer.resume():
         say(f"continuing from {trainer.last_checkpoint} after step {trainer.step}")
     run = trainer.options
     size = sum(p.numel() for p in objective.parameters())
     held_out = f" ({len(trainer.held_out.indices)} held out)" if trainer.held_out else ""
+    other = f", {len(target.labels)} of another domain" if target else ""
     together = f" in {processes.world} processes" if processes.world > 1 else ""
     say(
-        f"{len(speakers)} speakers, {len(archive)} utterances{held_out}, {content.num_frames.sum()} frames of "
+        f"{len(speakers)} speakers, {len(archive)} utterances{held_out}{other}, {content.num_frames.sum()} frames of "
         f"{feature_dim} dims; {size} parameters; {run.epochs} epochs of {trainer.sampler.batches_per_epoch} batches "
         f"on {device.type}{together}, {trainer.precision}"
     )
@@ -208,32 +233,40 @@ def _trainer(
     objective: Objective,
     config: dict,
     content: TrainingData,
+    target: TrainingData | None,
     folder: Path,
     extra: dict,
     device: torch.device,
     processes: Processes,
 ) -> Trainer:
-    import numpy as np
-
-    from vouch.system import build_sampler, training_options
+    from vouch.system import build_sampler, build_target_sampler, training_options
     from vouch.training.engine import Trainer
-    from vouch.training.validation import HeldOut, KeptIn, hold_out
+    from vouch.training.sampling import PairedSampler
+    from vouch.training.validation import hold_out, hold_out_target, keep_apart
 
     run = training_options(config)
-    archive, labels, num_frames, _, groups = content
-    if not run.held_out.share:
-        sampler = build_sampler(config, num_frames, labels)
-        return Trainer(objective, archive, labels, sampler, run, folder, extra, device, processes)
-    out = hold_out(labels, groups, run.held_out, run.seed)
-    places, kept = np.flatnonzero(out), np.flatnonzero(~out)
-    sampler = KeptIn(build_sampler(config, num_frames[kept], labels[kept]), kept)
-    held_out = HeldOut(
-        archive, places, labels[out], groups[out], num_frames[out], run.held_out.max_frames, run.min_frames
+    sampler, held_out = keep_apart(
+        content,
+        hold_out(content.labels, content.groups, run.held_out, run.seed) if run.held_out.share else None,
+        run,
+        lambda num_frames, labels: build_sampler(config, num_frames, labels),
     )
-    return Trainer(objective, archive, labels, sampler, run, folder, extra, device, processes, held_out)
+    if target is not None:
+        target_sampler, target_held_out = keep_apart(
+            target,
+            hold_out_target(target.groups, run.held_out, run.seed) if run.held_out.share else None,
+            run,
+            lambda num_frames, _: build_target_sampler(config, num_frames),
+        )
+        sampler = PairedSampler(sampler, target_sampler)
+        held_out = held_out and held_out._replace(target=target_held_out)
+    source = target and target.source
+    return Trainer(
+        objective, content.source, content.labels, sampler, run, folder, extra, device, processes, held_out, source
+    )
 
 
-def _dry_run(config: dict, content: TrainingData, processes: Processes) -> int:
+def _dry_run(config: dict, content: TrainingData, target: TrainingData | None, processes: Processes) -> int:
     """Print what the training would take."""
     import torch
 
@@ -244,9 +277,10 @@ def _dry_run(config: dict, content: TrainingData, processes: Processes) -> int:
     feature_dim = content.source.shape(0)[1]
     objective = build_objective(config, feature_dim, len(content.speakers))
     parameters, products = complexity(objective.network, feature_dim, config["training"]["max_frames"])
-    trainer = _trainer(objective, config, content, Path(), {}, torch.device("cpu"), processes)
+    trainer = _trainer(objective, config, content, target, Path(), {}, torch.device("cpu"), processes)
     run, batches = trainer.options, trainer.sampler.batches_per_epoch
-    together = len(trainer.sampler.batch(0, batches - 1).utterances)  # the last batch is the largest
+    last = trainer.sampler.batch(0, batches - 1)  # the largest batch
+    together = len((last.source if target else last).utterances)
     chunks = -(-together // (processes.world * run.accumulate))
     memory = training_memory(objective, feature_dim, run, chunks)
     held_out = len(trainer.held_out.indices) if trainer.held_out else 0

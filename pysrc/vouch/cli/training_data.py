@@ -32,14 +32,13 @@ class TrainingData(NamedTuple):
         return digest.hexdigest()
 
 
-def read_training_data(data: str | Path) -> TrainingData:
+def read_training_data(data: str | Path, fewest_speakers: int = 2) -> TrainingData:
     """Read feats.scp, utt2spk, utt2num_frames and, where it is there, utt2uniq (without it, every utterance is a
-    recording of its own). Raises VouchError for a broken file, an utterance that is missing, and fewer than two
-    speakers."""
+    recording of its own). Raises VouchError for a broken file, an utterance that is missing, and fewer speakers."""
     folder = Path(data)
     archive = FeatureArchive(folder / "feats.scp")
     speakers, labels = _numbered(folder / "utt2spk", archive)
-    if len(speakers) < 2:
+    if len(speakers) < fewest_speakers:
         raise VouchError(f"{data}/utt2spk has {len(speakers)} speaker, training wants two or more")
     frames = frame_counts(folder / "utt2num_frames", archive)
     groups = np.arange(len(archive))

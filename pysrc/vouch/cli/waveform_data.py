@@ -32,12 +32,14 @@ if TYPE_CHECKING:
 _ROOMS_KEPT = 256  # impulse responses that a process keeps
 
 
-def open_waveforms(data: str | Path, features: str, options: WaveformOptions, seed: int) -> TrainingData:
+def open_waveforms(
+    data: str | Path, features: str, options: WaveformOptions, seed: int, fewest_speakers: int = 2
+) -> TrainingData:
     """The recordings of wav.scp, their speakers of utt2spk and lengths of utt2dur (made where it is missing), VAD
     decisions of vad.scp where it is there; `features` is mfcc or fbank. The recordings at another speed are more
     utterances of more speakers.
 
-    Raises VouchError for a broken file, a directory with segments, other utterances in vad.scp, and fewer than two
+    Raises VouchError for a broken file, a directory with segments, other utterances in vad.scp, and fewer
     speakers.
     """
     folder = Path(data)
@@ -52,7 +54,7 @@ def open_waveforms(data: str | Path, features: str, options: WaveformOptions, se
     if [key.encode() for key in keys] != utterances:
         raise VouchError(f"{folder}: wav.scp and utt2spk list other utterances; run utils/fix_data_dir.sh {folder}")
     speakers = sorted({speaker.decode() for speaker in of_utterance})
-    if len(speakers) < 2:
+    if len(speakers) < fewest_speakers:
         raise VouchError(f"{folder}/utt2spk has {len(speakers)} speaker, training wants two or more")
     number = {speaker.encode(): i for i, speaker in enumerate(speakers)}
     labels = np.array([number[speaker] for speaker in of_utterance])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -26,16 +27,15 @@ class Batch(NamedTuple):
 
 
 class Objective(nn.Module, ABC):
-    """Owns its networks, its optimizers and the order of its updates; the engine knows nothing else about it.
+    """Owns its networks, its optimizers and the order of its updates; the engine knows nothing else about it."""
 
-    Every module that computes something for training is a direct child (the engine compiles the children).
-    """
+    wants_target = False  # does it train on unlabelled chunks of another domain, too?
 
     @abstractmethod
     def update(self, batch: Batch, updater: Updater) -> dict[str, Tensor]:
-        """One training step: `updater.step(name, loss)` once for each of its optimizers, losses being means over
-        the batch. Returns the figures to log, scalars on the device, `loss` among them; no .item(), which would wait
-        for the device."""
+        """One training step: `updater.step(name, loss, optimizers)` for each of its losses, which are means over the
+        batch. Returns the figures to log, scalars on the device, `loss` among them; no .item(), which would wait for
+        the device."""
 
     @abstractmethod
     def evaluate(self, features: Tensor, lengths: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -45,6 +45,10 @@ class Objective(nn.Module, ABC):
     @abstractmethod
     def embed(self, features: Tensor, lengths: Tensor) -> Tensor:
         """features (batch, frames, dims), lengths (batch,) -> (batch, embedding_dim); padding has no effect."""
+
+    def compiled(self) -> Iterable[nn.Module]:
+        """The modules that training calls, for torch.compile."""
+        return self.children()
 
     @abstractmethod
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:

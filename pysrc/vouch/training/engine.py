@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from vouch.io import checkpoints
 from vouch.objectives.base import Batch, Objective
 from vouch.objectives.updates import Updater
 from vouch.training.averaging import ExponentialAverage, RunningAverage
+from vouch.training.collapse import CollapseWatch
 from vouch.training.distributed import Processes
 from vouch.training.epochs import KeptEpochs
 from vouch.training.loading import ChunkSource, epoch_batches, prepare, share
@@ -65,22 +67,23 @@ class Trainer:
         self.held_out, self.target = held_out, target
         self._check_batch_size()
         self.precision = usable(options.precision, device)
-        self.scaler = loss_scaler(self.precision, device)
         self.optimizers = objective.optimizers()
         reduce = self.processes.sum if self.processes.world > 1 else None
-        self.updater = Updater(self.optimizers, options.batch_size, self.scaler, reduce)
+        scaler = partial(loss_scaler, self.precision, device)
+        self.updater = Updater(self.optimizers, options.batch_size, scaler, reduce)
         self.kept = KeptEpochs(folder / "checkpoints", options)
+        self.watch = CollapseWatch()
         self.skips = Skips(objective, options.skip_limit)
         averaging = options.averaging
         self.average = RunningAverage(objective, averaging.decay) if isinstance(averaging, ExponentialAverage) else None
         if options.compile:
-            for network in objective.children():
-                network.compile(dynamic=True)  # in place: names in checkpoints stay as they are
+            for part in objective.compiled():
+                part.compile(dynamic=True)  # in place: names in checkpoints stay as they are
         self.step = 0
         self.finished = options.epochs == 0
         self._peaks = {name: [group["lr"] for group in o.param_groups] for name, o in self.optimizers.items()}
         self._sums: dict[str, Tensor] = {}  # of figures times chunks since the last line of the log
-        self._chunks = 0
+        self._chunks: dict[str, int] = {"": 0}  # that each figure is of, and all ("")
         self._data_seconds = 0.0
         self._saved_at = self._logged_at = time.monotonic()
 
@@ -107,15 +110,16 @@ class Trainer:
                 checkpoints.remove_unfinished(folder)
         if not self.last_checkpoint.exists():
             return False
-        keys = ("networks", "optimizers", "scaler", "average", "skips", "kept", "step")
+        keys = ("networks", "optimizers", "scaler", "average", "skips", "watch", "kept", "step")
         saved = checkpoints.load(self.last_checkpoint, *keys)
         checkpoints.load_networks(self.objective, saved["networks"], self.last_checkpoint)
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(saved["optimizers"][name])
-        self.scaler.load_state_dict(saved["scaler"])
+        self.updater.load_state_dict(saved["scaler"])
         if self.average is not None:
             self.average.load_state_dict(saved["average"])
         self.skips.load_state_dict(saved["skips"])
+        self.watch.load_state_dict(saved["watch"])
         self.kept.kept = saved["kept"]
         self.step = saved["step"]
         epoch, position = divmod(self.step, self.sampler.batches_per_epoch)
@@ -206,9 +210,10 @@ class Trainer:
         if self.average is not None:
             self.average.update()
         for chunks, figures in found:
-            self._chunks += chunks
+            self._chunks[""] += chunks
             for name, value in figures.items():
                 self._sums[name] = self._sums.get(name, 0.0) + value.float() * chunks
+                self._chunks[name] = self._chunks.get(name, 0) + chunks
 
     def _part(self, batch: Batch, number: int) -> Batch:
         """One of the parts that a batch is accumulated from."""
@@ -216,33 +221,37 @@ class Trainer:
         if parts == 1:
             return batch
         own = share(len(batch.labels), self.sampler.group, number, parts)
-        target = None if batch.target is None else batch.target[share(len(batch.target), 1, number, parts)]
+        target = None if batch.target is None else batch.target[own]
         return batch._replace(
             features=batch.features[own], labels=batch.labels[own], utterances=batch.utterances[own], target=target
         )
 
     def _log(self, logs: Logs, epoch: int, progress: float) -> None:
         """A line with the means over the last steps of all processes."""
-        names = list(self._sums)
-        chunks = torch.tensor(float(self._chunks), device=self.device)
-        sums = torch.stack([*self._sums.values(), chunks])
+        names = list(self._sums)  # an objective may have further figures in a later part of the training
+        counts = torch.tensor([*(self._chunks[name] for name in names), self._chunks[""]], device=self.device).float()
+        sums = torch.cat([torch.stack(list(self._sums.values())), counts]) if names else counts
         self.processes.sum(sums)
-        *means, chunks = sums.tolist()
+        *sums, chunks = sums.tolist()
         now = time.monotonic()
         seconds = max(now - self._logged_at, 1e-9)
         optimizer = next(iter(self._peaks))
         values = {
-            **{name: mean / chunks for name, mean in zip(names, means, strict=True)},
+            **{name: sums[i] / sums[len(names) + i] for i, name in enumerate(names)},
             "learning_rate": self._peaks[optimizer][0] * self.options.schedule.factor(progress),
             "skipped": self.skips.total,
             "data_seconds": round(self._data_seconds, 3),
             "data_share": round(self._data_seconds / seconds, 4),
             "utterances_per_second": round(chunks / seconds, 1),
         }
-        if self.scaler.is_enabled():
-            values["loss_scale"] = self.scaler.get_scale()
+        loss_scale = self.updater.loss_scale()
+        if loss_scale is not None:
+            values["loss_scale"] = loss_scale
         logs.figures(self.step, epoch, self.options.epochs, values)
-        self._sums, self._chunks, self._data_seconds, self._logged_at = {}, 0, 0.0, now
+        wrong = self.watch.look(values)
+        if wrong:
+            logs.collapse(self.step, epoch, wrong)
+        self._sums, self._chunks, self._data_seconds, self._logged_at = {}, {"": 0}, 0.0, now
 
     def _end_epoch(self, logs: Logs, epoch: int) -> None:
         """Held-out figures, the checkpoints, and whether to go on."""
@@ -282,9 +291,10 @@ class Trainer:
         content = {
             "networks": self.objective.state_dict(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
-            "scaler": self.scaler.state_dict(),
+            "scaler": self.updater.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
             "skips": self.skips.state_dict(),
+            "watch": self.watch.state_dict(),
             "kept": self.kept.kept,
             "step": self.step,
             "epoch": self.step // self.sampler.batches_per_epoch,

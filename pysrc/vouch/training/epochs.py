@@ -47,7 +47,10 @@ class KeptEpochs:
     def _value(self, epoch: int, figures: dict[str, float]) -> float:
         if not self._criterion:
             return -float(epoch)
-        value = figures[self._criterion]
+        if self._criterion == "transfer":
+            value = (figures["eer"] + 1) * figures["domain_probe"]
+        else:
+            value = figures[self._criterion]
         if not math.isfinite(value):
             return math.inf
         return -value if self._criterion == "accuracy" else value

@@ -26,14 +26,15 @@ class Memory(NamedTuple):
 class _NoUpdates:
     """In place of the Updater: the losses go nowhere."""
 
-    def step(self, name: str, loss: Tensor) -> None:
+    def step(self, name: str, loss: Tensor, *optimizers: str) -> None:
         pass
 
 
 def training_memory(objective: Objective, feature_dim: int, options: TrainingOptions, chunks: int) -> Memory:
     """The memory that a process needs for `chunks` of the longest chunks at a time.
 
-    What the forward pass keeps is counted on two chunks of random numbers, on the CPU, in the training's precision.
+    What the forward passes keep is counted on two chunks of random numbers (of each domain), on the CPU, in the
+    training's precision; those of several losses are added up, as if none were freed before the next.
     """
     size = sum(p.numel() * p.element_size() for p in objective.parameters())
     copies = 2 * size + (size if isinstance(options.averaging, ExponentialAverage) else 0)
@@ -50,7 +51,9 @@ def training_memory(objective: Objective, feature_dim: int, options: TrainingOpt
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    batch = Batch(torch.randn(2, options.max_frames, feature_dim), torch.tensor([0, 1]), ["", ""], 1.0)
+    features = torch.randn(2, options.max_frames, feature_dim)
+    target = features + 1 if objective.wants_target else None
+    batch = Batch(features, torch.tensor([0, 1]), ["", ""], 0.999, target)
     objective.train()
     with (
         torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor),

@@ -129,7 +129,7 @@ class _Shares(Dataset):
     def _read(self, chunks: Chunks | PairedChunks, place: tuple[int, int]) -> _Read:
         target = None
         if isinstance(chunks, PairedChunks):
-            other = self._share(chunks.target, self.sampler.target.group)
+            other = self._share(chunks.target, self.sampler.group)
             target = _tensors(self.target.read_chunks(*other, place))
             chunks = chunks.source
         own = self._share(chunks, self.sampler.group)

@@ -13,6 +13,13 @@ from tqdm import tqdm
 from vouch.io.checkpoints import TrainingLog
 
 _REPORT_SECONDS = 15.0
+_SHOWN = {  # on the progress line
+    "loss": "loss",
+    "accuracy": "accuracy",
+    "discriminator_loss": "discriminator's loss",
+    "discriminator_accuracy": "its accuracy",
+    "adversarial_loss": "adversarial loss",
+}
 
 
 class Logs:
@@ -48,7 +55,7 @@ class Logs:
         now = time.monotonic()
         self._file.write({"step": step, "epoch": epoch, **values, "seconds": round(now - self._started, 1)})
         self._draw("train", step, values)
-        shown = [f"{name} {values[name]:.3f}" for name in values if name in ("loss", "accuracy")]
+        shown = [f"{_SHOWN[name]} {values[name]:.3f}" for name in values if name in _SHOWN]
         shown += [f"{name} {values[name]}" for name in ("skipped",) if values[name]]
         shown.append(f"{values['utterances_per_second']:.0f} utterances/s")
         shown.append(f"{100 * values['data_share']:.0f} % of the time waiting for data{self._held_out}")
@@ -65,6 +72,14 @@ class Logs:
         self._file.write({"step": step, "epoch": epoch, "held_out": values, "best": best})
         self._draw("held_out", step, values)
         self._held_out = f"; held out: EER {values['eer']:.2f} %, accuracy {values['accuracy']:.3f}"
+        if "domain_probe" in values:
+            self._held_out += f", domain probe {values['domain_probe']:.3f}"
+
+    def collapse(self, step: int, epoch: int, what: str) -> None:
+        """The training has gone wrong in a way that has a name."""
+        if self._active:
+            self._file.write({"step": step, "epoch": epoch, "collapse": what})
+            (self._report or self._bar.write)(f"WARNING collapse at step {step}: {what}")
 
     def skipped(self, step: int, epoch: int, utterances: list[str]) -> None:
         """An update that was left out."""

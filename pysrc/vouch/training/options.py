@@ -17,13 +17,16 @@ _LONGEST = 100_000  # frames of a chunk
 class HeldOutOptions:
     """The `held_out` entry: training speech that is kept apart to watch the training.
 
-    share (of the utterances of each speaker; 0: none), most (utterances in all), max_frames (of an utterance),
-    criterion (eer, accuracy or loss: which epoch is the best), keep_best (checkpoints of so many best epochs; without
+    share (of the utterances; 0: none), unit (recordings: of every speaker; speakers: whole ones, whom the training then
+    never hears), most (utterances in all), max_frames (of an utterance), criterion (eer, accuracy, loss, or transfer:
+    which epoch is the best; transfer is (EER + 1 %) times the accuracy of the domain probe, both as small as possible,
+    which needs no label of the target: ours), keep_best (checkpoints of so many best epochs; without
     held-out speech of the last ones), patience (epochs without a better one after which the training ends; 0: it runs
     to its end).
     """
 
     share: float = 0.0
+    unit: str = "recordings"
     most: int = 2000
     max_frames: int = 1000
     criterion: str = "eer"
@@ -33,11 +36,15 @@ class HeldOutOptions:
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 0.5:
             raise ValueError(f"share {self.share} is not within 0 to 0.5")
-        if self.criterion not in ("eer", "accuracy", "loss"):
-            raise ValueError(f"criterion '{self.criterion}', want eer, accuracy or loss")
+        if self.unit not in ("recordings", "speakers"):
+            raise ValueError(f"unit '{self.unit}', want recordings or speakers")
+        if self.criterion not in ("eer", "accuracy", "loss", "transfer"):
+            raise ValueError(f"criterion '{self.criterion}', want eer, accuracy, loss or transfer")
         for name, least in (("most", 1), ("max_frames", 1), ("keep_best", 1), ("patience", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} {getattr(self, name)}, want {least} or more")
+        if self.unit == "speakers" and self.criterion in ("accuracy", "loss"):
+            raise ValueError(f"criterion {self.criterion} means nothing for speakers that are never heard; want eer")
         if self.patience and not self.share:
             raise ValueError("patience wants a share of held-out utterances above 0")
 

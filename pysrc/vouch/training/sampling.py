@@ -131,9 +131,11 @@ class SpeakerBalancedSampler:
 
 
 class PairedSampler:
-    """Batches of a labelled sampler, each with a batch of the other domain's of the same chunk length.
+    """Batches of a labelled sampler, each with as many chunks of the other domain, of the same length.
 
-    An epoch is the source's; the target goes through its own epochs at its own pace.
+    An epoch is the source's; the target goes through its own epochs at its own pace. Of a target batch that is larger
+    the last chunks are left out, of a smaller one the first come again, so that the parts that processes take of a
+    batch are the same share of both domains.
     """
 
     def __init__(self, source: Sampler, target: Sampler) -> None:
@@ -143,7 +145,11 @@ class PairedSampler:
     def batch(self, epoch: int, position: int) -> PairedChunks:
         source = self.source.batch(epoch, position)
         place = divmod(epoch * self.batches_per_epoch + position, self.target.batches_per_epoch)
-        return PairedChunks(source, self.target.batch(*place, length=source.length))
+        target = self.target.batch(*place, length=source.length)
+        count = len(source.utterances)
+        return PairedChunks(
+            source, Chunks(np.resize(target.utterances, count), np.resize(target.starts, count), source.length)
+        )
 
 
 SAMPLERS: dict[str, Callable[..., Sampler]] = {"random": RandomSampler, "speaker_balanced": SpeakerBalancedSampler}
