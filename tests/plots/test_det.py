@@ -44,3 +44,10 @@ def test_curves_without_inner_points_and_many_systems():
     many = [curve(f"system{i}", f"backend{j}", 2 + i / 4 + j / 3) for i in range(4) for j in range(3)]
     for curves in ([perfect], [perfect, chance], many):
         assert imread(io.BytesIO(det_png(curves, "t"))).shape[:2] == (960, 960)
+
+
+def test_of_many_curves_the_best_twelve_are_drawn():
+    many = [curve(f"system{i:02d}", "plda", 3 - i / 20) for i in range(20)]
+    shown = det_png(many, "t")
+    assert shown == det_png([*many[:12], *(curve(f"other{i}", "cosine", 1) for i in range(8))], "t")
+    assert shown != det_png([*many[1:12], *many[13:], many[12], curve("system00", "plda", 3.5)], "t")

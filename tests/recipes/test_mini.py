@@ -112,7 +112,7 @@ def test_what_an_adversarial_system_leaves(run: Run) -> None:
     assert "discriminator_loss" in lines[-1] and "adversarial_loss" in lines[-1]
     assert (run.out / "results/embeddings_danse.png").read_bytes().startswith(b"\x89PNG")
     header, *probes = (line.split("\t") for line in (run.out / "results/domain_probe.tsv").read_text().splitlines())
-    assert header == ["system", "source", "target", "probe"]
+    assert header == ["system", "source_utterances", "target_utterances", "probe"]
     assert [probe[0] for probe in probes] == sorted(SYSTEMS) and all(0 <= float(probe[3]) <= 1 for probe in probes)
 
 

@@ -151,6 +151,19 @@ def test_a_domain_probe_of_few_speakers(speakers):
         domain_probe(*apart, groups[0] * 0, groups[1])
 
 
+def test_speakers_of_both_domains_are_held_out_of_both():
+    """Embeddings that are their speaker's and of no domain: a probe that learns a speaker in one domain and is asked
+    about it in the other would be far below chance."""
+    generator = np.random.default_rng(5)
+    found = []
+    for _ in range(10):
+        speakers = generator.normal(size=(20, 32)) * 3
+        groups = np.repeat(np.arange(20), 10)
+        source, target = (speakers[groups] + generator.normal(size=(200, 32)) for _ in range(2))
+        found.append(domain_probe(source, target, groups, groups))
+    assert abs(np.mean(found) - 0.5) < 0.05
+
+
 def test_a_domain_probe_of_one_domain_is_near_chance():
     generator = np.random.default_rng(4)
     found = []

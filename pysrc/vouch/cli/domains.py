@@ -65,16 +65,16 @@ def probe_domain(argv: list[str]) -> None:
     from vouch.io.streams import open_output
     from vouch.training.domain_probe import domain_probe
 
-    lines = ["system\tsource\ttarget\tprobe\n"]
+    lines = ["system\tsource_utterances\ttarget_utterances\tprobe\n"]
     for i in range(0, len(words), 3):
         name, *folders = words[i : i + 3]
         (source_speakers, source), (target_speakers, target) = (
             _read(folder, opts.max_utterances, opts.seed) for folder in folders
         )
         _check_dims(source, target, folders)
-        groups = [np.unique(speakers, return_inverse=True)[1] for speakers in (source_speakers, target_speakers)]
+        groups = np.unique(source_speakers + target_speakers, return_inverse=True)[1]
         try:
-            accuracy = domain_probe(source, target, *groups)
+            accuracy = domain_probe(source, target, groups[: len(source)], groups[len(source) :])
         except ValueError as error:
             raise VouchError(f"{' and '.join(folders)}: {error}") from None
         lines.append(f"{name}\t{len(source)}\t{len(target)}\t{accuracy:.3f}\n")

@@ -68,5 +68,5 @@ class Danse(Adversarial):
             **figures,
             "discriminator_loss": domain_loss.detach(),
             "discriminator_accuracy": game.accuracy(*logits).detach(),
-            "adversarial_loss": -weight * domain_loss.detach(),
+            "adversarial_loss": -domain_loss.detach(),
         }

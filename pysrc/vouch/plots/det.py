@@ -28,19 +28,24 @@ class DetCurve(NamedTuple):
     eer: float
 
 
+_MOST = 12  # curves that can be told apart
+
+
 def det_png(curves: Sequence[DetCurve], title: str) -> bytes:
     """Draw DET curves on probit axes; returns the bytes of a PNG, the same for the same curves.
 
-    A colour is a system, a line style a backend; the legend, best first, gives the EER. The axes reach from the
-    smallest rate that one trial can make (not below 0.01 %) to 60 %, or higher when a curve crosses the
-    EER line there.
+    A colour is a system, a line style a backend; the legend, best first, gives the EER. Of more than 12 curves the 12
+    with the lowest EER are drawn. The axes reach from the smallest rate that one trial can make (not below 0.01 %) to
+    60 %, or higher when a curve crosses the EER line there.
     """
+    number = len(curves)
+    curves = sorted(curves, key=lambda curve: (curve.eer, curve.system, curve.backend))[:_MOST]
     figure = Figure(figsize=(8, 8), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     systems = sorted({curve.system for curve in curves})
     backends = sorted({curve.backend for curve in curves})
     palette = colormaps["tab10" if len(systems) <= 10 else "tab20"].colors
-    for curve in sorted(curves, key=lambda curve: (curve.eer, curve.system, curve.backend)):
+    for curve in curves:
         inside = (curve.p_fa > 0) & (curve.p_fa < 1) & (curve.p_miss > 0) & (curve.p_miss < 1)
         axes.plot(
             ndtri(curve.p_fa[inside]),
@@ -63,7 +68,8 @@ def det_png(curves: Sequence[DetCurve], title: str) -> bytes:
     axes.set_xlabel("false alarm rate (%)")
     axes.set_ylabel("miss rate (%)")
     axes.set_title(title)
-    axes.legend(title="system backend: EER", fontsize="small", loc="lower left")
+    best = f" (the best {len(curves)} of {number})" if number > len(curves) else ""
+    axes.legend(title=f"system backend: EER{best}", fontsize="small", loc="lower left")
     stream = io.BytesIO()
     figure.savefig(stream, format="png", metadata={"Software": None})
     return stream.getvalue()

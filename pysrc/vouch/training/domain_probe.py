@@ -10,10 +10,11 @@ import numpy as np
 def domain_probe(source: np.ndarray, target: np.ndarray, source_groups: np.ndarray, target_groups: np.ndarray) -> float:
     """Accuracy in [0, 1] of a linear classifier of the domain on embeddings (utterances, dims) that it has not seen.
 
-    Logistic regression on standardised dims, fitted anew to four fifths of the recordings (groups (utterances,): copies
-    of one stay together) and asked about the last, five times over; both domains weigh the same, so that 1/2 is chance
-    whatever their numbers. Where a domain has fewer than five groups the folds are as many as these. Not a number where
-    embeddings are not finite. Raises ValueError where a domain has one group.
+    Logistic regression on standardised dims, fitted anew to four fifths of the groups (numbers (utterances,): copies of
+    a recording, or recordings of a speaker, stay together, also where a number is in both domains) and asked about the
+    last, five times over; both domains weigh the same, so that 1/2 is chance whatever their numbers. Where a domain has
+    fewer than five groups the folds are as many as these. Not a number where embeddings are not finite. Raises
+    ValueError where a domain has one group.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import balanced_accuracy_score
@@ -29,7 +30,11 @@ def domain_probe(source: np.ndarray, target: np.ndarray, source_groups: np.ndarr
         return float("nan")
     domains = np.repeat([0, 1], [len(source), len(target)])
     generator = np.random.default_rng(0)
-    folds = PredefinedSplit(np.concatenate([_folds(own, number, generator) for own in (source_groups, target_groups)]))
+    source_folds, target_folds = (_folds(own, number, generator) for own in (source_groups, target_groups))
+    fold_of = dict(zip(source_groups.tolist(), source_folds.tolist(), strict=True))
+    for place, group in enumerate(target_groups.tolist()):
+        target_folds[place] = fold_of.get(group, target_folds[place])
+    folds = PredefinedSplit(np.concatenate([source_folds, target_folds]))
     classifier = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000))
     with warnings.catch_warnings(action="ignore"):  # of domains that are told apart without an error
         told = cross_val_predict(classifier, both, domains, cv=folds)

@@ -31,7 +31,6 @@ class Logs:
     ) -> None:
         self._total, self._report, self._active = total, report, active
         self._started = self._reported = time.monotonic()
-        self._held_out = ""
         if not active:
             return
         self._file = TrainingLog(folder / "train.jsonl", step)
@@ -58,7 +57,7 @@ class Logs:
         shown = [f"{_SHOWN[name]} {values[name]:.3f}" for name in values if name in _SHOWN]
         shown += [f"{name} {values[name]}" for name in ("skipped",) if values[name]]
         shown.append(f"{values['utterances_per_second']:.0f} utterances/s")
-        shown.append(f"{100 * values['data_share']:.0f} % of the time waiting for data{self._held_out}")
+        shown.append(f"{100 * values['data_share']:.0f} % of the time waiting for data")
         text = ", ".join(shown)
         self._bar.set_postfix_str(f"epoch {epoch}/{epochs}, {text}")
         if self._report and (now - self._reported > _REPORT_SECONDS or step == self._total):
@@ -71,9 +70,9 @@ class Logs:
             return
         self._file.write({"step": step, "epoch": epoch, "held_out": values, "best": best})
         self._draw("held_out", step, values)
-        self._held_out = f"; held out: EER {values['eer']:.2f} %, accuracy {values['accuracy']:.3f}"
-        if "domain_probe" in values:
-            self._held_out += f", domain probe {values['domain_probe']:.3f}"
+        probe = f", domain probe {values['domain_probe']:.3f}" if "domain_probe" in values else ""
+        line = f"epoch {epoch}, held out: EER {values['eer']:.2f} %, accuracy {values['accuracy']:.3f}{probe}"
+        (self._report or self._bar.write)(line + ("; the best so far" if best else ""))
 
     def collapse(self, step: int, epoch: int, what: str) -> None:
         """The training has gone wrong in a way that has a name."""

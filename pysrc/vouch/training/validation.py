@@ -141,7 +141,8 @@ class HeldOut(NamedTuple):
         figures = {"eer": 100 * eer, "accuracy": float(accuracy), "loss": float(loss)}
         if self.target is not None:
             others, _ = self.target._embed(objective, device, precision, processes)
-            figures["domain_probe"] = domain_probe(embeddings, others, self.groups, self.target.groups)
+            groups = self.target.groups + self.groups.max() + 1  # their numbers mean other recordings
+            figures["domain_probe"] = domain_probe(embeddings, others, self.groups, groups)
         objective.train(was_training)
         return figures
 
