@@ -57,18 +57,23 @@ adversarial="" # those of them that train on unlabelled target speech, too
 config_file() { if [ -f "$conf/$1" ]; then echo "$conf/$1"; else echo "$VOUCH_ROOT/conf/$1"; fi; }
 known_systems() { for file in "$conf"/*.yaml; do basename "$file" .yaml; done | tr '\n' ' '; }
 read_settings() {
-  local system seen="" before values members member lda_dim iterations within between speed source objective ceps order window
+  local system seen="" before all values files=() members member lda_dim iterations within between speed source objective ceps order window
   kinds="" networks="" adversarial=""
   if [ ! -d "$conf" ] && [ -d "$HERE/$conf" ]; then conf=$HERE/$conf; fi
   [ -d "$conf" ] || fail "there is no settings folder '$conf'; --conf takes one like conf"
   for system in $systems; do
-    before=$seen seen="$seen $system"
     [ -f "$conf/$system.yaml" ] ||
       fail "there is no system '$system': $conf/$system.yaml is missing; there are $(known_systems)"
-    values=$(vouch show-config \
-      --get=kind,features=none,systems=none,backend.lda_dim,backend.plda_iterations,backend.within_scale,backend.between_scale,backend.speed_copies,training.source.type=none,objective.type=none,frontend.num_ceps=0,frontend.delta_order=0,frontend.delta_window=0 \
-      "$conf/$system.yaml")
-    read -r "kind_of[$system]" "features[$system]" members lda_dim iterations within between speed source objective ceps order window <<<"${values//$'\n'/ }"
+    files+=("$conf/$system.yaml")
+  done
+  all=$(vouch show-config \
+    --get=kind,features=none,systems=none,backend.lda_dim,backend.plda_iterations,backend.within_scale,backend.between_scale,backend.speed_copies,training.source.type=none,objective.type=none,frontend.num_ceps=0,frontend.delta_order=0,frontend.delta_window=0 \
+    "${files[@]}")
+  readarray -t values <<<"$all"
+  for system in $systems; do
+    before=$seen seen="$seen $system"
+    read -r "kind_of[$system]" "features[$system]" members lda_dim iterations within between speed source objective ceps order window <<<"${values[*]::13}"
+    values=("${values[@]:13}")
     backend_options[$system]="--lda-dim $lda_dim --plda-iterations $iterations --within-scale $within --between-scale $between"
     backend_data[$system]=train_backend
     if [ "$speed" = true ]; then backend_data[$system]=train_aug; fi

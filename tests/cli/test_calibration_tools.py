@@ -48,6 +48,19 @@ def test_ratios_come_back(scored, capsys):
     np.testing.assert_allclose(got, slope * wanted + offset, atol=1e-4)
 
 
+def test_several_at_once_are_as_one_by_one(scored, capsys):
+    folder, _ = scored
+    lines = [line.split() for line in (folder / "scores").read_text().splitlines()]
+    (folder / "other").write_text("".join(f"{model} {test} {2 * float(score)}\n" for model, test, score in lines))
+    files = [f"{folder}/{name}" for name in ("scores", "a", "other", "b")]
+    assert main(["train-calibration", f"{folder}/trials", *files]) == 0 and train(folder) == 0
+    assert (folder / "a").read_text() == (folder / "model").read_text()
+    slope_a, slope_b = (float((folder / name).read_text().split()[1]) for name in "ab")
+    assert slope_a == pytest.approx(2 * slope_b, rel=1e-3)
+    assert main(["train-calibration", f"{folder}/trials", *files[:3]]) == 1
+    assert "the scores of no calibration" in error_of(capsys)
+
+
 def test_the_model_is_three_lines_of_text(scored):
     folder, _ = scored
     assert train(folder) == 0

@@ -222,15 +222,21 @@ if runs 7; then
 fi
 
 calibrate() { # a system or a fusion
-  local scores name log=$exp/$1/calibration/log
+  local log=$exp/$1/calibration/log
   mkdir -p "$exp/$1/calibration"
+  calibrate_backends "$1" >"$log" 2>&1 || { tail -n 5 "$log" >&2; fail "calibration of $1 failed; the log is $log"; }
+  grep WARNING "$log" >&2 || true
+}
+calibrate_backends() {
+  local scores name pairs=()
   for scores in "$exp/$1"/scores/sre16/*.scores; do
     need "$scores" "run.sh --stage 7"
     name=$(basename "$scores" .scores)
-    { vouch train-calibration "$data/corpora/sre16_dev_test/trials" "$exp/$1/scores/sre16_dev/$name.scores" "$exp/$1/calibration/$name" &&
-      vouch calibrate-scores "$exp/$1/calibration/$name" "$scores" "${scores%.scores}.llr"; } >"$log" 2>&1 ||
-      { tail -n 5 "$log" >&2; fail "calibration failed; the log is $log"; }
-    grep WARNING "$log" >&2 || true
+    pairs+=("$exp/$1/scores/sre16_dev/$name.scores" "$exp/$1/calibration/$name")
+  done
+  vouch train-calibration "$data/corpora/sre16_dev_test/trials" "${pairs[@]}" || return
+  for scores in "$exp/$1"/scores/sre16/*.scores; do
+    vouch calibrate-scores "$exp/$1/calibration/$(basename "$scores" .scores)" "$scores" "${scores%.scores}.llr" || return
   done
 }
 scored=() # the systems, and the fusions

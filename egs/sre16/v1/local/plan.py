@@ -37,7 +37,7 @@ GPU_RATE = 5e12  # assumed for one GPU
 # i-vectors of 2048 Gaussians, 60 dims, 600-d: seconds of a core for a frame, and for a recording
 UBM_FRAME, POSTERIORS_FRAME, EXTRACTOR_RECORDING, IVECTOR_RECORDING = 68e-6, 36e-6, 0.124, 0.070
 SCORES_RATE = 3e8  # trials an hour
-TRIALS, BACKENDS = 1_986_728, 7  # of SRE16; of the recipe, one of them normalised
+TRIALS, BACKENDS = 1_986_728, 7  # of SRE16 (each has its numbers in evaluation and development set); of the recipe
 SCORE_BYTES = 3 * 32  # of a trial: raw, calibrated, and by language
 
 
@@ -60,19 +60,20 @@ class Amounts(NamedTuple):
     backend: Planned
     adapt: Planned
     evaluation: Planned
+    trials: int
 
 
 def fail(message: str) -> NoReturn:
     sys.exit(f"plan.py: error: {message}")
 
 
-def amounts_of(sizes: dict[str, Planned]) -> Amounts:
+def amounts_of(sizes: dict[str, Planned], trials: int) -> Amounts:
     def total(*parts: str) -> Planned:
         own = [size for number, size in sizes.items() if CATALOGUE[number].part in parts]
         return Planned(sum(size.recordings for size in own), sum(size.hours for size in own))
 
     backend = total(SRE) if total(SRE).recordings else total(SWITCHBOARD)
-    return Amounts(total(SRE, SWITCHBOARD), backend, total(UNLABELLED), total(EVALUATION))
+    return Amounts(total(SRE, SWITCHBOARD), backend, total(UNLABELLED), total(EVALUATION), trials)
 
 
 def read_sources(path: Path) -> dict[str, Planned]:
@@ -81,12 +82,17 @@ def read_sources(path: Path) -> dict[str, Planned]:
     return {row[0]: Planned(int(row[2]), float(row[4]) / 3600) for row in rows}
 
 
+def count_trials(folder: Path) -> int:
+    """The trials that stage 0 wrote."""
+    return sum(sum(1 for _ in path.open("rb")) for path in folder.glob("sre16_*_test/trials"))
+
+
 def plan(amounts: Amounts, systems: list[str], conf: Path, num_copies: int) -> list[Stage]:
-    train, backend, adapt, evaluation = amounts
+    train, backend, adapt, evaluation, trials = amounts
     copies = min(num_copies, 4 * train.recordings)
     copied = copies * train.hours / max(train.recordings, 1)
     clean = train.hours + adapt.hours + evaluation.hours
-    augmented, files = train.hours + copied, sum(part.recordings for part in amounts)
+    augmented, files = train.hours + copied, sum(part.recordings for part in (train, adapt, evaluation))
     configs = {system: read_system(conf / f"{system}.yaml") for system in systems}
     adversarial = any(config.get("objective", {}).get("type") in ("danse", "gan") for config in configs.values())
     more = 2 * adapt.hours if adversarial else 0.0  # the unlabelled speech and as many copies
@@ -121,13 +127,13 @@ def plan(amounts: Amounts, systems: list[str], conf: Path, num_copies: int) -> l
         folder, gigabytes = f"exp/{system}/embeddings", vectors * dim * 4 / 1e9
         stages.append(Stage(4, f"train {system}", "data/mfcc/train_*", f"exp/{system}", 0.3, core, gpu))
         stages.append(Stage(5, f"embed {system}", f"{embedded.hours:,.0f} h", folder, gigabytes, extraction))
-    scores = len(systems) * BACKENDS * TRIALS
+    scores = len(systems) * BACKENDS * trials
     hours = scores / SCORES_RATE
     stages.append(Stage(6, "backends", f"{vectors:,} vectors a system", "exp/*/backend", 0.1, 0.05 * len(systems)))
-    stages.append(Stage(7, "scores", f"{TRIALS:,} trials", "exp/*/scores", scores * SCORE_BYTES / 1e9, hours))
+    stages.append(Stage(7, "scores", f"{trials:,} trials", "exp/*/scores", scores * SCORE_BYTES / 1e9, hours))
     stages.append(Stage(8, "calibrate", "the development trials", "exp/*/calibration", 0.0, hours / 4))
     stages.append(Stage(9, "results", "scores", "results", 0.01, hours))
-    return stages
+    return sorted(stages, key=lambda stage: stage.number)
 
 
 def read_system(path: Path) -> dict:
@@ -216,7 +222,11 @@ def main() -> None:
     if (options.corpora is None) == (options.sources is None):
         fail("want CORPORA or --sources FILE, one of them")
     sizes = read_sources(options.sources) if options.sources else planned_corpora(options.corpora)
-    amounts = amounts_of(sizes)
+    if options.sources:
+        trials = count_trials(options.sources.parent)
+    else:
+        trials = TRIALS if any(CATALOGUE[number].part == EVALUATION for number in sizes) else 0
+    amounts = amounts_of(sizes, trials)
     if not amounts.train.recordings:
         fail("no labelled corpus is given that a system could be trained on")
     stages = plan(amounts, options.systems.split(), options.conf, options.num_copies)
