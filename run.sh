@@ -206,7 +206,7 @@ score_system() {
 }
 if runs 8; then
   # shellcheck disable=SC2086 # several systems
-  side_by_side score_system $systems
+  side_by_side "" score_system $systems
   rm -rf "$exp"/fusion:*
   for fusion in $fusions; do
     announce 8 "fused scores of $fusion"
@@ -241,7 +241,7 @@ if runs 9; then
     if [ -d "$folder" ]; then evaluated+=("${folder##*/}"); fi
   done
   # shellcheck disable=SC2086 # several systems
-  side_by_side evaluate $systems "${evaluated[@]}"
+  side_by_side "" evaluate $systems "${evaluated[@]}"
   # The table has every system that was evaluated here, not only those of this call.
   vouch make-results --print-args=false "$results" "$exp"/*/scores/*/*.tsv
   for system in $adversarial; do # before: the same network trained on the source alone, where there is one

@@ -26,14 +26,14 @@ check_options() {
 
 # check_fusions: is each of $fusions SYSTEM+SYSTEM, of systems of $systems (and $1) or of an earlier call?
 check_fusions() {
-  local fusion part name backends="cosine|cosine_adapt|plda|plda_adapt|plda_coral|plda_coral_plus"
+  local fusion part name backends="cosine|cosine_adapt|plda|plda_adapt|plda_coral|plda_coral_plus" # each with _snorm where it is normalised
   for fusion in $fusions; do
     [[ $fusion == *?+?* ]] || fail "--fusions: '$fusion' is one system; join two or more with +"
     [[ $fusion != *:* || $fusion =~ ^[^:+]+:[^:+]+(\+[^:+]+:[^:+]+)+$ ]] ||
       fail "--fusions: '$fusion' names a backend for some of its systems; name one for each, or for none"
     [ "$(tr + '\n' <<<"$fusion" | sed 's/=.*//' | sort | uniq -d | wc -l)" -eq 0 ] || fail "--fusions: '$fusion' has a system twice"
     for part in ${fusion//+/ }; do
-      [[ $part =~ ^([^:=]+)(:($backends))?(=([0-9]+\.?[0-9]*|\.[0-9]+))?$ && ! $part =~ =[0.]*$ ]] ||
+      [[ $part =~ ^([^:=]+)(:($backends)(_snorm)?)?(=([0-9]+\.?[0-9]*|\.[0-9]+))?$ && ! $part =~ =[0.]*$ ]] ||
         fail "--fusions: '$part' of '$fusion' is not SYSTEM, SYSTEM:BACKEND (${backends//|/, }), each with =WEIGHT (above 0) or not"
       name=${part%%[:=]*}
       [[ " $systems ${1:-} " == *" $name "* || -d $exp/$name ]] ||
@@ -54,7 +54,11 @@ declare -A ubm_of=() # data directory of the UBM, where it is not that of the ex
 kinds=""       # of features
 networks=""    # systems with a network
 adversarial="" # those of them that train on unlabelled target speech, too
-config_file() { if [ -f "$conf/$1" ]; then echo "$conf/$1"; else echo "$VOUCH_ROOT/conf/$1"; fi; }
+config_file() { # its settings folder may lack it: then the recipe's, then the toolkit's
+  local folder
+  for folder in "$conf" "$HERE/conf"; do if [ -f "$folder/$1" ]; then echo "$folder/$1"; return; fi; done
+  echo "$VOUCH_ROOT/conf/$1"
+}
 known_systems() { for file in "$conf"/*.yaml; do basename "$file" .yaml; done | tr '\n' ' '; }
 read_settings() {
   local system seen="" before all values files=() members member lda_dim iterations within between speed source objective ceps order window
@@ -102,15 +106,20 @@ read_settings() {
   done
   echo "${0##*/}: settings from $conf, systems $systems, data in $data"
 }
-# side_by_side FUNCTION NAME...: FUNCTION NAME of each name, as many at once as there are jobs ($nj); stops when one failed,
-# after the others.
+# side_by_side RUNNER FUNCTION NAME...: FUNCTION NAME of each name, as many at once as there are jobs ($nj), each on its
+# $share of them, but one after the other where RUNNER gives out GPUs. Stops when one failed, after the others.
+# (On processors many small operations gain little from a second core, and lose much when it is busy.)
 side_by_side() {
-  local function=$1 name failed="" i
-  shift
+  local runner=$1 function=$2 name failed="" i together
+  shift 2
+  if [ $# -eq 0 ]; then return; fi
+  together=$((nj < $# ? nj : $#))
+  if [[ $runner == *--gpu* ]]; then together=1; fi
+  share=$((nj / together))
   begun_here=() # not local: the trap reads it
   trap 'kill "${begun_here[@]}" 2>/dev/null || true; wait' EXIT
   for name in "$@"; do
-    while [ "$(jobs -pr | wc -l)" -ge "$nj" ]; do wait -n || true; done
+    while [ "$(jobs -pr | wc -l)" -ge "$together" ]; do wait -n || true; done
     "$function" "$name" &
     begun_here+=($!)
   done
@@ -119,8 +128,6 @@ side_by_side() {
   [ -z "$failed" ] || fail "this failed for$failed; the message stands above"
 }
 
-# Without a GPU the systems are trained side by side, as many as there are cores, each on its share of them: many small
-# operations gain little from a second core, and lose much when it is busy.
 train_system() {
   local step=(train.sh)
   if [ "${kind_of[$1]}" = ivector ]; then step=(train_ivector.sh --nj "$ivector_jobs"); fi
@@ -128,7 +135,7 @@ train_system() {
   if [[ " $adversarial " == *" $1 "* ]]; then
     case ${trained_on[$1]} in train) step+=(--target "$data/${features[$1]}/adapt") ;; *) step+=(--target "$data/${features[$1]}/adapt_aug_nosil") ;; esac
   fi
-  "$steps/${step[0]}" "${step[@]:1}" --cmd "$train_cmd" --num-threads "$threads" --device "$device" --force "$force" \
+  "$steps/${step[0]}" "${step[@]:1}" --cmd "$train_cmd" --num-threads "$share" --device "$device" --force "$force" \
     "$conf/$1.yaml" "$data/${features[$1]}/${trained_on[$1]}" "$exp/$1"
 }
 
@@ -140,13 +147,7 @@ train_systems() {
     mkdir -p "$exp/$system"
     vouch show-config "$conf/$system.yaml" >"$exp/$system/config.yaml.new" && mv "$exp/$system/config.yaml.new" "$exp/$system/config.yaml"
   done
-  threads=$nj # of each training
-  if [[ ${#names[@]} -le 1 || $train_cmd == *--gpu* ]]; then
-    for system in "${names[@]}"; do train_system "$system"; done
-  else
-    threads=$((nj < ${#names[@]} ? 1 : nj / ${#names[@]}))
-    side_by_side train_system "${names[@]}"
-  fi
+  side_by_side "$train_cmd" train_system "${names[@]}"
 }
 
 # embed_systems STAGE PART...: what the backend of each of $systems learns from, and these data directories,
@@ -157,7 +158,7 @@ embed_systems() {
   for system in $systems; do
     if [ "${kind_of[$system]}" != joint ]; then names+=("$system"); fi
   done
-  side_by_side embed_system "${names[@]}"
+  side_by_side "$extract_cmd" embed_system "${names[@]}"
   for system in $systems; do
     [ "${kind_of[$system]}" = joint ] || continue
     announce "$embeddings_stage" "embeddings of $system"
@@ -175,7 +176,7 @@ embed_system() {
   need "$exp/$1/$final" "${0##*/} --stage $((embeddings_stage - 1)) --systems $1"
   for part in "${backend_data[$1]}" "${embedded_parts[@]}"; do
     # shellcheck disable=SC2086 # several words
-    "$steps/extract_embeddings.sh" ${frontend[$1]} --cmn-config "$(config_file cmn.conf)" --nj "$nj" --cmd "$extract_cmd" \
+    "$steps/extract_embeddings.sh" ${frontend[$1]} --cmn-config "$(config_file cmn.conf)" --nj "$share" --cmd "$extract_cmd" \
       --device "$device" --force "$force" "$exp/$1" "$data/${features[$1]}/$part" "$exp/$1/embeddings/$part"
   done
 }
@@ -186,7 +187,7 @@ train_backends() {
   backends_stage=$1 backends_part=${2:-}
   for system in $systems; do need "$exp/$system/config.yaml" "${0##*/} --stage $(($1 - 2)) --systems $system"; done
   # shellcheck disable=SC2086 # several systems
-  side_by_side train_one_backend $systems
+  side_by_side "" train_one_backend $systems
 }
 train_one_backend() {
   announce "$backends_stage" "backends of $1"

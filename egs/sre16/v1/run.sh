@@ -147,15 +147,17 @@ training_feats() { # PART OUT OPTION...
 }
 if runs 3; then
   announce 3 "training features"
-  # Networks want recordings over 5 s; supervised ones speakers with 8 recordings, adversarial ones more than 5.
-  training_feats train_aug train_aug_nosil --config "$(config_file training_feats.conf)" --min-utts-per-speaker 6
-  made=$mfcc/train_supervised/.done.subset
-  least=$(sed -n 's/^--min-utts-per-speaker=//p' "$(config_file training_feats.conf)")
-  if ! is_done "$made" "$least" "$mfcc/train_aug_nosil/.done.training"; then
-    awk -v least="$least" 'NF > least' "$mfcc/train_aug_nosil/spk2utt" | cut -d' ' -f1 >"$mfcc/speakers_supervised"
-    [ -s "$mfcc/speakers_supervised" ] || fail "no speaker has $least recordings to train on; lower --min-utts-per-speaker in $(config_file training_feats.conf)"
-    subset_data_dir.sh --spk-list="$mfcc/speakers_supervised" "$mfcc/train_aug_nosil" "$mfcc/train_supervised"
-    mark_done "$made" "$least"
+  if [ -n "$networks" ]; then
+    # They want recordings over 5 s; supervised ones speakers with 8 recordings, adversarial ones more than 5.
+    training_feats train_aug train_aug_nosil --config "$(config_file training_feats.conf)" --min-utts-per-speaker 6
+    made=$mfcc/train_supervised/.done.subset
+    least=$(sed -n 's/^--min-utts-per-speaker=//p' "$(config_file training_feats.conf)")
+    if ! is_done "$made" "$least" "$mfcc/train_aug_nosil/.done.training"; then
+      awk -v least="$least" 'NF > least' "$mfcc/train_aug_nosil/spk2utt" | cut -d' ' -f1 >"$mfcc/speakers_supervised"
+      [ -s "$mfcc/speakers_supervised" ] || fail "no speaker has $least recordings to train on; lower --min-utts-per-speaker in $(config_file training_feats.conf)"
+      subset_data_dir.sh --spk-list="$mfcc/speakers_supervised" "$mfcc/train_aug_nosil" "$mfcc/train_supervised"
+      mark_done "$made" "$least"
+    fi
   fi
   if [ -n "$adversarial" ]; then
     training_feats adapt_aug adapt_aug_nosil --config "$(config_file training_feats.conf)" --min-utts-per-speaker 1
@@ -210,7 +212,7 @@ score_system() {
 }
 if runs 7; then
   # shellcheck disable=SC2086 # several systems
-  side_by_side score_system $systems
+  side_by_side "" score_system $systems
   rm -rf "$exp"/fusion:*
   for fusion in $fusions; do
     announce 7 "fused scores of $fusion"
@@ -247,7 +249,7 @@ done
 if runs 8 && [ "${#lists[@]}" -gt 0 ]; then
   announce 8 "calibration"
   if [ "${lists[*]}" = "sre16 sre16_dev" ]; then
-    side_by_side calibrate "${scored[@]}"
+    side_by_side "" calibrate "${scored[@]}"
   else
     echo "run.sh: no development set to learn a calibration on (LDC2016E46 or LDC2019S20 has it): actual costs are left out"
   fi
@@ -268,7 +270,7 @@ if runs 9; then
   [ "${#lists[@]}" -gt 0 ] || fail "there is no evaluation (R149_0_1) among the corpora: stages 0 to 6 are done, no trials to score"
   list=${lists[0]}
   info=$data/corpora/${corpus_of[$(test_of "$list")_test]}/trial_info.tsv
-  side_by_side evaluate "${scored[@]}"
+  side_by_side "" evaluate "${scored[@]}"
   vouch make-results --print-args=false --reference="$HERE/conf/published.tsv" --blocks="$list" "$results" "$exp"/*/scores/"$list"/*.tsv
   echo
   echo "run.sh: results in $results (EER, EER_$list, results.tsv, pictures); $((SECONDS - started)) s"

@@ -20,7 +20,7 @@ def train_calibration(argv: list[str]) -> None:
         "Train slope and offset of llr = slope * score + offset by logistic regression on labelled trials 'MODEL TEST "
         "target|nontarget' of other speakers and their scores, and write them as three lines of text. The scores "
         "must have exactly the trials' pairs, in any order. `vouch calibrate-scores` applies them. Of several pairs of "
-        "scores and calibration each is learnt for itself; `vouch fuse-scores --development-trials` learns one for all.",
+        "scores and calibration each is learnt alone; `vouch fuse-scores --development-trials` learns one for all.",
         (3, None),
     )
     options.add("prior", 0.01, "weight of all targets together, 1 - prior that of nontargets; 0.01: SRE16's larger one")

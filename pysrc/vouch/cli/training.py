@@ -29,7 +29,7 @@ def show_config(argv: list[str]) -> int:
     options = ToolOptions(
         "show-config",
         "[options] <system.yaml> ...",
-        "Check the YAML of a system and print it resolved: every key with its value. Of several systems, one after the other.",
+        "Check the YAML of a system and print it resolved: every key with its value; several systems one by one.",
         (1, None),
     )
     options.add(

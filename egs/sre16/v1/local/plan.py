@@ -26,6 +26,7 @@ FRAMES = 360_000  # of an hour
 VOICED = 0.55  # share of telephone speech that the VAD keeps: two sides of a call, each silent while the other talks
 FEATURE_BYTES = 23 + 0.5  # of a frame, one byte a value, and its VAD decision
 TRAINING_BYTES = 2 * 23  # of a voiced frame, two bytes a value
+POSTERIOR_BYTES = 1 + 5 * 8  # of a voiced frame while an extractor is trained: a few Gaussians each, five assumed
 DIM = 23
 HEADERS_RATE = 2e5  # files an hour
 # hours of audio in an hour of one core: tests/benchmarks/sre16_rates.py, 2026-11-22
@@ -117,15 +118,17 @@ def plan(amounts: Amounts, systems: list[str], conf: Path, num_copies: int) -> l
             (network_hours + prepared) / TRAINING_FEATS_RATE,
         ),
     ]
-    embedded = Planned(  # the backend's recordings and as many copies, and what is unlabelled and evaluated
-        2 * backend.recordings + adapt.recordings + evaluation.recordings,
-        2 * backend.hours + adapt.hours + evaluation.hours,
+    each = 1 + copies / max(train.recordings, 1)
+    embedded = Planned(  # the backend's recordings and their copies, and what is unlabelled and evaluated
+        round(each * backend.recordings) + adapt.recordings + evaluation.recordings,
+        each * backend.hours + adapt.hours + evaluation.hours,
     )
     vectors = embedded.recordings
     for system, config in configs.items():
         core, gpu, extraction, dim = costs_of(config, amounts, augmented, embedded)
         folder, gigabytes = f"exp/{system}/embeddings", vectors * dim * 4 / 1e9
-        stages.append(Stage(4, f"train {system}", "data/mfcc/train_*", f"exp/{system}", 0.3, core, gpu))
+        model_gb = 0.3 + (train.hours * kept_gb * POSTERIOR_BYTES if config["kind"] == "ivector" else 0.0)
+        stages.append(Stage(4, f"train {system}", "data/mfcc/train_*", f"exp/{system}", model_gb, core, gpu))
         stages.append(Stage(5, f"embed {system}", f"{embedded.hours:,.0f} h", folder, gigabytes, extraction))
     scores = len(systems) * BACKENDS * trials
     hours = scores / SCORES_RATE
