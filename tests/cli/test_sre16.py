@@ -180,19 +180,27 @@ def test_table_with_published_rows(evaluated):
 def test_blocks_of_pooled_and_languages(evaluated, capsys):
     folder = evaluated
     assert make_results(folder, f"--reference={folder}/published.tsv", "--blocks=sre16") == 0
-    text = (folder / "results" / "EER_sre16").read_text()
-    assert capsys.readouterr().out == (folder / "results" / "EER").read_text()
-    cosine, plda, published = [block.splitlines() for block in text.split("\n\n")]
-    assert cosine[0].split() == ["#", "system", "backend", "measure", "pooled", "tgl", "yue", "source"]
-    rates = [f"{float(row['eqEER']):.2f}" for row in rows_in(folder / "plda.tsv")]
-    assert ["xvector", "plda", "eqEER", *rates, "-"] in [line.split() for line in plda]
-    assert len(plda) == len(cosine) - 1 == len(COLUMNS) - 3 + len(MORE)
-    assert [line.split(None, 6) for line in published] == [
-        ["xvector_kaldi", "plda", "EER", "8.57", "12.29", "-", "published, Kaldi"],
-        ["xvector_kaldi", "plda", "minCprimary", "0.610", "-", "-", "published, Kaldi"],
+    text = (folder / "results" / "EER").read_text()
+    assert capsys.readouterr().out == text
+    head, ours, published = [block.splitlines() for block in text.split("\n\n")]
+    assert head[0].split() == [*"# EER, eqEER in %".split(), "EER", "eqEER", "minCprimary", "actCprimary"]
+    assert head[1].split() == ["#", "backend", *["pooled", "tgl", "yue"] * 4]
+    assert ours[0] == "# xvector" and [line.split()[0] for line in ours[1:]] == ["cosine", "plda"]
+    rows = rows_in(folder / "plda.tsv")
+    rates = [
+        f"{float(r['EER']):.2f} ({float(r['EER_low']):.1f}-{float(r['EER_high']):.1f})"
+        for r in rows  # in the order of the columns
     ]
-    assert make_results(folder) == 0  # without: the old blocks go
-    assert not (folder / "results" / "EER_sre16").exists()
+    more = [
+        f"{float(r[n]):.{2 if n == 'eqEER' else 3}f}" for n in ("eqEER", "minCprimary", "actCprimary") for r in rows
+    ]
+    assert ours[2].split() == ["plda", *" ".join(rates).split(), *more]
+    assert published[0] == "# xvector_kaldi (published, Kaldi)"
+    assert published[1].split() == ["plda", "8.57", "12.29", "-", "-", "-", "-", "0.610", *["-"] * 5]
+    assert (
+        len({line.index("minCprimary") + 11 for line in head[:1]} | {line.index("0.610") + 5 for line in published[1:]})
+        == 1
+    )
     assert make_results(folder, "--blocks=sre12") == 1
     assert "--blocks=sre12: no row is of this trial list; it has sre16, sre16_tgl" in error_of(capsys)
 

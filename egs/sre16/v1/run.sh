@@ -273,5 +273,5 @@ if runs 9; then
   side_by_side "" evaluate "${scored[@]}"
   vouch make-results --print-args=false --reference="$HERE/conf/published.tsv" --blocks="$list" "$results" "$exp"/*/scores/"$list"/*.tsv
   echo
-  echo "run.sh: results in $results (EER, EER_$list, results.tsv, pictures); $((SECONDS - started)) s"
+  echo "run.sh: results in $results (EER, results.tsv, pictures); $((SECONDS - started)) s"
 fi

@@ -10,7 +10,8 @@ from vouch.errors import VouchError
 _PERCENT = ("EER", "EER_low", "EER_high", "eqEER")
 _COSTS = ("minDCF01", "minDCF001", "minCprimary", "actCprimary", "actCprimary_uneq", "Cllr", "minCllr")
 _DECIMALS = {**dict.fromkeys(_PERCENT, 2), **dict.fromkeys(_COSTS, 3)}
-_TEXTS = ("system", "backend", "trials", "measure", "source")
+_TEXTS = ("system", "backend", "trials", "source")
+_SHOWN = ("EER", "eqEER", "minCprimary", "actCprimary")  # in a table of blocks
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -18,29 +19,43 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return _aligned(header, [[_rounded(cell, name) for name, cell in zip(header, row, strict=True)] for row in rows])
 
 
-def block_table(rows: Sequence[dict[str, str]], header: Sequence[str], whole: str) -> str:
-    """The rows of the list `whole` and of its parts `whole`_X side by side: for every system and backend a block of
-    lines, one a measure of the header. Raises VouchError when no row is of the list."""
+def block_table(rows: Sequence[dict[str, str]], whole: str) -> str:
+    """The rows of the list `whole` and of its parts `whole`_X side by side: a block a system, in it a line a backend,
+    with a group of columns (pooled, X, ...) for each of _SHOWN that was measured; the EER with its interval. Raises
+    VouchError when no row is of the list."""
     if all(row["trials"] != whole for row in rows):
         raise VouchError(f"--blocks={whole}: no row is of this trial list; it has {_lists(rows)}")
-    names = {row["trials"] for row in rows}
-    lists = [whole, *sorted(name for name in names if name.startswith(f"{whole}_"))]
-    measures = [name for name in header if name not in _TEXTS]
-    by_system: dict[tuple[str, str, str], dict[str, dict[str, str]]] = {}
-    for row in sorted(rows, key=lambda row: (row["system"], row["backend"])):
-        if row["trials"] in lists:
-            key = row["system"], row["backend"], row.get("source", "-")
-            by_system.setdefault(key, {})[row["trials"]] = row
-    sourced = ["source"] if "source" in header else []
-    table: list[list[str]] = []
-    for (system, backend, source), of_list in by_system.items():
-        for measure in measures:
-            cells = [of_list.get(name, {}).get(measure, "-") for name in lists]
-            if any(cell != "-" for cell in cells):
-                rounded = [_rounded(cell, measure) for cell in cells]
-                table.append([system, backend, measure, *rounded, *([source] if sourced else [])])
-    parts = [name.removeprefix(f"{whole}_") for name in lists[1:]]
-    return _aligned(["system", "backend", "measure", "pooled", *parts, *sourced], table, blocks=2)
+    lists = [whole, *sorted({row["trials"] for row in rows if row["trials"].startswith(f"{whole}_")})]
+    titles = ["pooled", *(name.removeprefix(f"{whole}_") for name in lists[1:])]
+    measures = [name for name in _SHOWN if any(row.get(name, "-") != "-" for row in rows)]
+    by_key = {(row["system"], row["backend"], row["trials"]): row for row in rows if row["trials"] in lists}
+    sources = {row["system"]: row.get("source", "-") for row in by_key.values()}
+    systems = sorted({(system, backend) for system, backend, _ in by_key})
+    columns = [["# EER, eqEER in %", "# backend", *(backend for _, backend in systems)]]
+    for measure in measures:
+        for i, (name, title) in enumerate(zip(lists, titles, strict=True)):
+            own = [_shown(by_key.get((*key, name), {}), measure) for key in systems]
+            columns.append(["" if i else measure, title, *own])
+    widths = [max(len(cell) for cell in column) for column in columns]
+    head, names, *lines = [
+        "  ".join(cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True)))
+        for line in zip(*columns, strict=True)
+    ]
+    out, before = [head, names], ""
+    for (system, _), line in zip(systems, lines, strict=True):
+        if system != before:
+            marked = f" ({sources[system]})" if sources[system] != "-" else ""
+            out += ["", f"# {system}{marked}"]
+        out.append(line)
+        before = system
+    return "".join(f"{line.rstrip()}\n" for line in out)
+
+
+def _shown(row: dict[str, str], measure: str) -> str:
+    cell = _rounded(row.get(measure, "-"), measure)
+    if measure != "EER" or row.get("EER_low", "-") == "-":
+        return cell
+    return f"{cell} ({float(row['EER_low']):.1f}-{float(row['EER_high']):.1f})"
 
 
 def read_reference(path: str) -> list[dict[str, str]]:
@@ -87,14 +102,12 @@ def _rounded(cell: str, name: str) -> str:
     return f"{float(cell):.{_DECIMALS[name]}f}" if name in _DECIMALS and cell != "-" else cell
 
 
-def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]], blocks: int = 0) -> str:
-    """Texts to the left, numbers to the right; an empty line where one of the first `blocks` cells changes."""
+def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Texts to the left, numbers to the right."""
     lines = [[f"# {header[0]}", *header[1:]], *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     out = []
-    for before, line in zip([lines[0], *lines], lines, strict=False):
-        if blocks and before is not lines[0] and before[:blocks] != line[:blocks]:
-            out.append("\n")
+    for line in lines:
         cells = [
             cell.ljust(width) if name in _TEXTS else cell.rjust(width)
             for cell, width, name in zip(line, widths, header, strict=True)

@@ -97,12 +97,14 @@ def make_results(argv: list[str]) -> None:
         "[options] <results-dir> <row-file.tsv>...",
         "Gather the rows that evaluate and evaluate-sre16 wrote: results.tsv, the text table EER (also printed) and "
         "det_TRIALS.png for every trial list, in <results-dir>. All are written anew, sorted by trial list, system and "
-        "backend, and plots and blocks of other lists are removed: the same rows give the same bytes. Rows of "
+        "backend, and plots of other lists are removed: the same rows give the same bytes. Rows of "
         "--reference stand among them, marked by their source, as 'published, Kaldi', in a last column.",
         (2, None),
     )
     options.add("reference", "", "file of published rows: a header of the table's columns and source, tab-separated")
-    options.add("blocks", "", "a list LIST with parts LIST_X: also write EER_LIST, a column for each, a line a measure")
+    options.add(
+        "blocks", "", "a list LIST with parts LIST_X: EER has a block a system, and columns for LIST and each X"
+    )
     opt, (folder, *row_files) = options.parse(argv)
 
     from vouch.plots.det import DetCurve, det_png
@@ -127,18 +129,14 @@ def make_results(argv: list[str]) -> None:
     extra = dict.fromkeys(column for row, _ in by_key.values() for column in row if column not in (*COLUMNS, "source"))
     header = [*COLUMNS, *extra, *(["source"] if opt.reference else [])]
     table = [[row.get(column, "-") for column in header] for row in rows]
-    blocks = block_table(rows, header, opt.blocks) if opt.blocks else ""
+    text = block_table(rows, opt.blocks) if opt.blocks else text_table(header, table)
     plots = {trials: det_png(group, trials) for trials, group in curves.items()}
     Path(folder).mkdir(parents=True, exist_ok=True)
-    kept = {f"det_{trials}.png" for trials in plots} | {f"EER_{opt.blocks}"}
-    for old in [*Path(folder).glob("det_*.png"), *Path(folder).glob("EER_*")]:
-        if old.name not in kept:
+    for old in Path(folder).glob("det_*.png"):
+        if old.name.removeprefix("det_").removesuffix(".png") not in plots:
             old.unlink()
     for trials, png in plots.items():
         write_bytes(f"{folder}/det_{trials}.png", png)
     write_bytes(f"{folder}/results.tsv", "".join("\t".join(row) + "\n" for row in [header, *table]).encode())
-    text = text_table(header, table)
     write_bytes(f"{folder}/EER", text.encode())
-    if blocks:
-        write_bytes(f"{folder}/EER_{opt.blocks}", blocks.encode())
     print(text, end="")
