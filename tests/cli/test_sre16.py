@@ -183,7 +183,7 @@ def test_blocks_of_pooled_and_languages(evaluated, capsys):
     text = (folder / "results" / "EER").read_text()
     assert capsys.readouterr().out == text
     head, ours, published = [block.splitlines() for block in text.split("\n\n")]
-    assert head[0].split() == [*"# EER, eqEER in %".split(), "EER", "eqEER", "minCprimary", "actCprimary"]
+    assert head[0].split()[5:] == ["EER", "eqEER", "minCprimary", "actCprimary"]
     assert head[1].split() == ["#", "backend", *["pooled", "tgl", "yue"] * 4]
     assert ours[0] == "# xvector" and [line.split()[0] for line in ours[1:]] == ["cosine", "plda"]
     rows = rows_in(folder / "plda.tsv")
