@@ -285,7 +285,7 @@ def test_keys_of_a_release_that_is_not_given_are_no_warnings(corpora: Path, tmp_
         ("R149_0_1: {0}/R149_0_1\nLDC2019S20: {0}/R149_0_1\n", "R149_0_1 is there twice"),
         ("R149_0_1: {0}/R149_0_1\n", "no labelled corpus is given"),
         ("LDC2017S06: {0}/LDC98S75\n", "LDC2017S06: no keys/coreext.modelkey.csv in "),
-        ("LDC98S75: {0}/LDC2002S06\n", "LDC98S75: none of its recordings is usable in "),
+        ("LDC98S75: {0}/LDC2002S06\n", "LDC98S75: no recording of "),
         ("LDC98S75: {0}/corpora.yaml\n", "is not a folder"),
         ("LDC98S75: {0}/LDC98S75\nLDC2016E46: {0}/R149_0_1\n", "no usable recording in data/unlabeled/major"),
         ("speaker_list: {0}/LDC98S75\nLDC2006S44: {0}/LDC2006S44\n", "there is no file"),

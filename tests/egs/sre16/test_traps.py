@@ -72,6 +72,13 @@ def with_columns_in_another_order(root: Path) -> None:
         path.write_text("".join("\t".join(["id9", *row[::-1]]) + "\n" for row in rows).replace("id9", "row", 1))
 
 
+def with_quotation_marks(root: Path) -> None:
+    """A field with a comma before those that are read, and ends of lines of old systems."""
+    path = root / MX6 / "docs/mx6_calls.csv"
+    rows = [line.split(",") for line in lines(path)]
+    path.write_text("".join(",".join([row[0], row[1], '"no, not yet"', *row[3:]]) + "\r" for row in rows))
+
+
 def with_capital_letters(root: Path) -> None:
     for path in sorted((root / "LDC98S75").rglob("*"), reverse=True):
         path.rename(path.with_name(path.name.upper()))
@@ -79,12 +86,20 @@ def with_capital_letters(root: Path) -> None:
     (root / "LDC98S75/DATA/DISC1/._SW_10001.SPH").write_bytes(b"of another system")
     base = root / "R149_0_1"
     (base / "data/test").rename(base / "data/TEST")
+    for path in list((base / "data/TEST").iterdir()):
+        path.rename(path.with_name(path.name.upper()))
     (base / "data").rename(base / "Data")
 
 
 @pytest.mark.parametrize(
     "change",
-    [with_carriage_returns, with_marks_and_old_letters, with_other_headers, with_columns_in_another_order],
+    [
+        with_carriage_returns,
+        with_marks_and_old_letters,
+        with_other_headers,
+        with_columns_in_another_order,
+        with_quotation_marks,
+    ],
 )
 def test_other_forms_of_tables_are_read_alike(damaged: Path, whole: Path, tmp_path: Path, change: Callable) -> None:
     change(damaged)
@@ -233,6 +248,65 @@ def bad_calls(root: Path) -> None:
     (root / "LDC2001S13/data/sw_40001.sph").rename(root / "LDC2001S13/data/sw_40019.sph")
 
 
+def pin_of_nobody(root: Path) -> None:
+    path = root / "LDC2004S07/docs/swb_callstats.tbl"
+    fields = first_line(path).split(",")
+    edit(path, first_line(path), ",".join([fields[0], "0", *fields[2:]]))
+
+
+def one_person_on_both_sides(root: Path) -> None:
+    path = root / "LDC98S75/docs/callstat.tbl"
+    fields = first_line(path).split(",")
+    edit(path, first_line(path), ",".join([*fields[:3], fields[2], *fields[4:]]))
+
+
+def speaker_with_a_space(root: Path) -> None:
+    path = root / "LDC2017S06/eval/keys/coreext.modelkey.csv"
+    edit(path, "20001,120101", "20001,120 101")
+
+
+def subject_twice(root: Path) -> None:
+    with open(root / MX6 / "docs/mx6_subjs.csv", "a") as out:
+        out.write("120101,F,1970,PA\n")
+
+
+def model_of_two_speakers(root: Path) -> None:
+    with open(root / MODELS, "a") as out:
+        out.write("10001,f,taaam:a,120104\n")
+
+
+def scored_model_of_two_speakers(root: Path) -> None:
+    with open(root / "LDC2017S06/eval/keys/coreext.modelkey.csv", "a") as out:
+        out.write("20001,120107\n")
+
+
+def trial_of_no_model(root: Path) -> None:
+    with open(root / "LDC2017S06/eval/keys/coreext-coreext.trialkey.csv", "a") as out:
+        out.write("28888,uaaax,a,target\n" * 3)
+
+
+def no_trials(root: Path) -> None:
+    (root / "LDC2017S06/eval/keys/coreext-coreext.trialkey.csv").write_text("modelid,segment,channel,targettype\n")
+
+
+def two_tables(root: Path) -> None:
+    """The first in sorted order is the right one."""
+    shutil.copytree(root / "LDC98S75/docs", root / "LDC98S75/other/docs")
+    (root / "LDC98S75/discs").mkdir()
+    (root / "LDC98S75/docs").rename(root / "LDC98S75/discs/docs")
+    edit(root / "LDC98S75/other/docs/callstat.tbl", "M", "F")
+
+
+def other_size(root: Path) -> None:
+    path = root / ENROLLMENT
+    model = next(name for name, count in Counter(line.split()[0] for line in lines(path)).items() if count == 3)
+    edit(path, next(line for line in lines(path) if line.startswith(model)) + "\n", "")
+
+
+def label_against_the_subjects(root: Path) -> None:
+    edit(root / TRIAL_KEY, "\tnontarget\n", "\ttarget\n")
+
+
 WARNINGS: list[tuple[Callable, str, str]] = [  # damage, what the one kind of warning says, a pattern of what is lost
     (short_row, "LDC2002S06: {}/LDC2002S06/docs/callstat.tbl:5: 2 columns, want at least 7: '20009,971021'", ""),
     (call_twice, "callstat.tbl:5: call sw_10001 stands already at {}/LDC98S75/docs/callstat.tbl:1", ""),
@@ -258,6 +332,25 @@ WARNINGS: list[tuple[Callable, str, str]] = [  # damage, what the one kind of wa
     (interview_after_the_end, "mx6_ivcomponents.csv:2: {}/LDC2013S03", "_134900_"),
     (interview_to_the_end, "_CH02.flac ends before 95 s; it is taken to its end", ""),
     (bad_calls, "", "sw_40001_"),
+    (pin_of_nobody, "docs/swb_callstats.tbl:1: side 1 of call sw_45001 has the pin '0'", "sw_45001_1"),
+    (one_person_on_both_sides, "callstat.tbl:1: pin ", "_sw_10001_"),
+    (speaker_with_a_space, "coreext.trn:1: '120 101' is no name of a speaker", "120101_SRE10"),
+    (subject_twice, ": subject 120101 is F here, and M at {}/LDC2013S03/mx6_speech/docs/mx6_subjs.csv:2", ""),
+    (
+        model_of_two_speakers,
+        "short2.model.key:7: model 10001 is of speaker 120104 here, and of 120101 at {}",
+        "120101_SRE08",
+    ),
+    (
+        scored_model_of_two_speakers,
+        ": model 20001 is of speaker 120107 here, and of 120101 at {}/LDC2017S06/eval/keys",
+        "120101_SRE10",
+    ),
+    (trial_of_no_model, ": '28888' is no model or label that is known", ""),
+    (no_trials, "coreext-coreext.trialkey.csv: it has no rows", "_SRE10_u"),
+    (two_tables, "discs/docs/callstat.tbl and {}/LDC98S75/other/docs/callstat.tbl differ; the first is taken", ""),
+    (other_size, "has 2 enrollment segments, not 1 or 3", ""),
+    (label_against_the_subjects, "sre16_eval_trial_key.tsv:9: 1001_sre16 ", ""),
 ]
 
 
@@ -481,6 +574,44 @@ def model_of_two_genders(root: Path) -> None:
     path.write_text(path.read_text() + "1001_sre16\t" + lines(path)[-1].split("\t")[1] + "\ta\n")
 
 
+def segment_of_two_calls(root: Path) -> None:
+    with open(root / SEGMENTS, "a") as out:
+        out.write(lines(root / SEGMENTS)[1].split("\t")[0] + "\t90003\n")
+
+
+def call_of_two_languages(root: Path) -> None:
+    with open(root / "R149_0_1/metadata/calls.tsv", "a") as out:
+        out.write("90002\tyue\n")
+
+
+def subject_of_two_sexes(root: Path) -> None:
+    with open(root / "R149_0_1/metadata/subjects.tsv", "a") as out:
+        out.write("50001\tF\t1990\n")
+
+
+def own_enrollment(root: Path) -> None:
+    """Model 1001's own enrollment segment among its test segments."""
+    stem = lines(root / ENROLLMENT)[1].split()[1]
+    shutil.copy(root / f"R149_0_1/data/enrollment/{stem}.sph", root / "R149_0_1/data/test")
+    for path, line in ((SEGMENTS, f"{stem}\t90001"), (TRIAL_KEY, f"1001_sre16\t{stem}\ta\ttarget")):
+        with open(root / path, "a") as out:
+            out.write(line + "\n")
+
+
+def other_side(root: Path) -> None:
+    edit(root / TRIAL_KEY, "\ta\tnontarget\n", "\tb\tnontarget\n")
+
+
+def only_targets(root: Path) -> None:
+    path = root / TRIAL_KEY
+    path.write_text("".join(f"{line}\n" for line in lines(path) if "nontarget" not in line))
+
+
+def in_utf16(root: Path) -> None:
+    path = root / "LDC2013S03/mx6_speech/docs/mx6_calls.csv"
+    path.write_text(path.read_text(), encoding="utf-16")
+
+
 def two_subjects_of_a_call(root: Path) -> None:
     path = root / "R149_0_1/metadata/call_sides.tsv"
     path.write_text(path.read_text() + "90001\ta\t50004\t7777\n90001\ta\t50005\t7777\n")
@@ -542,7 +673,17 @@ ERRORS: list[tuple[Callable, str]] = [
     (call_without_subject, "enrollment_segment_key.tsv:2: call 90001 of segment aahaab_sre16 is not in {}/R149_0_1"),
     (subject_without_sex, "subjects.tsv:2: the sex of subject 50001 is '', not M or F"),
     (unknown_subject, "call_sides.tsv:2: subject 50001 is not in {}/R149_0_1/metadata/subjects.tsv"),
-    (model_of_two_genders, "sre16_eval_enrollment.tsv:2: model 1001_sre16 is enrolled with subjects of both genders"),
+    (
+        model_of_two_genders,
+        "sre16_eval_enrollment.tsv:2: model 1001_sre16 is enrolled with the subjects 50001 and 50011",
+    ),
+    (segment_of_two_calls, "segment_key.tsv:62: the call_id of aaoaac_sre16 is '90003' here, and '90002' at {}"),
+    (call_of_two_languages, "the language_id of 90002 is 'yue' here, and 'tgl' at {}/R149_0_1/metadata/calls.tsv:3"),
+    (subject_of_two_sexes, "the sex of 50001 is 'F' here, and 'M' at {}/R149_0_1/metadata/subjects.tsv:2"),
+    (own_enrollment, "trial_key.tsv:122: model 1001_sre16 is enrolled with aahaab_sre16 itself"),
+    (other_side, "sre16_eval_trial_key.tsv:9: side 'b': segments are of side a"),
+    (only_targets, "R149_0_1: all trials of docs/sre16_eval_trial_key.tsv that have audio are target trials"),
+    (in_utf16, "mx6_calls.csv is UTF-16"),
     (
         two_subjects_of_a_call,
         "call_sides.tsv:79: call 90001 has another subject above, and nothing tells whose aahaab_sre16 is",

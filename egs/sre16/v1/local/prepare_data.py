@@ -61,8 +61,8 @@ def read_labelled(found: dict[str, Path], seed: int, audio: Audio, report: Repor
     usable = audio.usable(collection.recordings)
     for number in sorted(trees.keys() - idle - {recording.corpus for recording in usable}):
         raise VouchError(
-            f"{number}: none of its recordings is usable in {found[number]} (warnings above and in {report.file}); "
-            "mend the path, or take it out of the list of corpora"
+            f"{number}: no recording of {found[number]} can be used that another corpus has not (warnings, if any, are "
+            f"in {report.file}); mend the path, or take it out of the list of corpora"
         )
     return usable
 
@@ -128,7 +128,7 @@ def prepare(found: dict[str, Path], seed: int, folder: Path, report: Report) -> 
     sre16 = {number: Tree(found[number], number, report) for number in ("LDC2016E46", "R149_0_1") if number in found}
     if "LDC2016E46" in sre16:
         for part in ("major", "minor"):
-            parts[f"sre16_{part}"] = audio.usable(read_unlabelled(sre16["LDC2016E46"], part))
+            parts[f"sre16_{part}"] = audio.usable(read_unlabelled(sre16["LDC2016E46"], part, report))
             if not parts[f"sre16_{part}"]:
                 message = (
                     f"no usable recording in data/unlabeled/{part}; is this the folder of the release, and complete?"
@@ -149,6 +149,11 @@ def prepare(found: dict[str, Path], seed: int, folder: Path, report: Report) -> 
             trials[part] = evaluation.trials(enroll, test)
             if not trials[part]:
                 raise VouchError(f"{tree.corpus}: no trial of {key_of(part)} has audio; complete the release")
+            if len({trial.target for trial in trials[part]}) < 2:
+                raise VouchError(
+                    f"{tree.corpus}: all trials of {key_of(part)} that have audio are {trials[part][0].target} trials; "
+                    "no error rate can be had of them, complete the release"
+                )
             parts |= {f"sre16_{part}_enroll": enroll, f"sre16_{part}_test": test}
             others += enroll + test
     recordings = [recording for part in parts.values() for recording in part]

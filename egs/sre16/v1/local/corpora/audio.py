@@ -8,6 +8,7 @@ from collections import Counter
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
+from corpora.catalogue import CATALOGUE, EVALUATION, UNLABELLED
 from corpora.recordings import Recording
 from corpora.report import Report
 from vouch.errors import VouchError
@@ -51,6 +52,9 @@ class Audio:
             problem = f"{recording.path} ends before {recording.start:g} s"
         if problem:
             self._report.warn(recording.corpus, kind, f"{recording.where}: {problem}; {recording.utterance} is skipped")
+        elif header.channels > 1 and CATALOGUE[recording.corpus].part in (EVALUATION, UNLABELLED):
+            message = f"{recording.path} has {header.channels} channels; the first is taken"
+            self._report.warn(recording.corpus, "segments with several channels", message)
         elif recording.end is not None and recording.end > header.samples / header.rate + OVERSHOOT:
             message = f"{recording.where}: {recording.path} ends before {recording.end:g} s; it is taken to its end"
             self._report.warn(recording.corpus, "stretches that end after the file", message)

@@ -90,6 +90,8 @@ def _entries(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _of_yaml(path: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for number, entry in _entries(path):
+        for name in ("recordings", "hours"):
+            _size(entry, name, 0.0, f"{path}: {number}")
         if "path" not in entry:  # it is there for plans only
             continue
         location = Path(os.path.abspath(path.parent / Path(entry["path"]).expanduser()))
@@ -104,10 +106,13 @@ def _of_folder(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for entry in sorted(folder.iterdir()):
         name = entry.name.lower()
-        if not entry.is_dir() and name != "speaker_list":
+        broken = entry.is_symlink() and not entry.exists()
+        if not entry.is_dir() and name != "speaker_list" and not broken:
             continue
         for key, number in _KEYS.items():
             if name.startswith(key) and not name[len(key) : len(key) + 1].isdigit():
+                if broken:
+                    raise VouchError(f"{entry} is a link to nothing; mend it, or remove it")
                 _add(found, ALIASES.get(number, number), Path(os.path.abspath(entry)), str(folder))
                 break
     if not found:
@@ -120,5 +125,7 @@ def _of_folder(folder: Path) -> dict[str, Path]:
 
 def _add(found: dict[str, Path], number: str, path: Path, where: str) -> None:
     if number in found:
-        raise VouchError(f"{where}: {number} is there twice: {found[number]} and {path}; name one of them in a YAML")
+        raise VouchError(
+            f"{where}: {number} is there twice: {found[number]} and {path}; name one of them in a corpora.yaml"
+        )
     found[number] = path

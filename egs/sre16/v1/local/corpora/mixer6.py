@@ -9,7 +9,7 @@ import hashlib
 
 from corpora.recordings import Collection, Recording
 from corpora.report import Report
-from corpora.tables import Row, read_table
+from corpora.tables import Row, first_rows, read_table
 from corpora.tree import Tree, stem_of
 
 CALLS = "docs/mx6_calls.csv"
@@ -21,7 +21,15 @@ CHOSEN = 2000  # utterances of the other microphones, which hear the same speech
 def read_mixer6(tree: Tree, seed: int, collection: Collection, report: Report) -> None:
     """Both sides of the calls, the interviews by microphone 02, and CHOSEN of those by 04 to 13 (by the seed)."""
     subjects = tree.need("docs/mx6_subjs.csv")
-    genders = {row[0]: row for row in read_table(subjects, ",", 2, tree.corpus, report)}
+
+    def differ(subject: str, first: Row, row: Row) -> None:
+        message = (
+            f"{row.where}: subject {subject} is {row[1]} here, and {first[1]} at {first.where}; the first is taken"
+        )
+        report.warn(tree.corpus, "speakers with two genders", message)
+
+    rows = read_table(subjects, ",", 2, tree.corpus, report)
+    genders = first_rows(rows, lambda row: row[0], lambda row: row[1].lower(), differ)
 
     def add(recording: Recording) -> None:
         row = genders.get(recording.speaker)
@@ -71,6 +79,10 @@ def _calls(tree: Tree, collection: Collection, report: Report) -> list[Recording
             report.warn(tree.corpus, "recordings with several files", message)
         found = collection.find_audio([tree], stems[0], row.where)
         if found is None:
+            continue
+        if row[4] == row[12]:
+            message = f"{row.where}: subject {row[4]} is on both sides of call {call}; the call is skipped"
+            report.warn(tree.corpus, "calls of one person", message)
             continue
         for subject, channel, letter in ((row[4], 1, "A"), (row[12], 2, "B")):
             name = f"{subject}_MX6_{call}_{letter}"

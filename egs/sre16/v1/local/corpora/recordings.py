@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from corpora.report import Report
 from corpora.tree import Tree
 
 CHANNELS = {"a": 1, "b": 2}
+_UNUSABLE = re.compile(r"[\s\x00-\x1f\x7f/:]|[\ud800-\udfff]")  # in names of utterances and speakers
 
 
 class Recording(NamedTuple):
@@ -24,6 +26,11 @@ class Recording(NamedTuple):
     both_sides: bool = False  # the call has a speaker on each of two channels
     start: float = 0.0  # seconds
     end: float | None = None  # None: that of the file
+
+
+def is_name(text: str) -> bool:
+    """Can this name an utterance or a speaker: some text without white space, control characters, / and :?"""
+    return bool(text) and not _UNUSABLE.search(text)
 
 
 def gender_of(text: str) -> str:
@@ -42,6 +49,7 @@ class Collection:
         self._by_place: dict[tuple[Path, int, float], Recording] = {}
         self._genders: dict[str, tuple[str, str]] = {}  # of a speaker: gender, where it is told
         self._refused: set[tuple[str, str]] = set()
+        self._told: set[str] = set()
 
     def add(self, recording: Recording, gender_where: str = "", again_is_usual: bool = False) -> None:
         """Take a recording, or warn why not.
@@ -49,6 +57,10 @@ class Collection:
         gender_where: file:line of the gender, when it is another; again_is_usual: tables name it more than once.
         """
         corpus, where, warn = recording.corpus, recording.where, self._report.warn
+        for name in (recording.speaker, recording.utterance):
+            if not is_name(name):
+                warn(corpus, "names that cannot be used", f"{where}: {name!r} is no name of a speaker; it is skipped")
+                return
         known = self._by_name.get(recording.utterance)
         if known is not None:
             if not again_is_usual:
@@ -86,13 +98,20 @@ class Collection:
 
         all_given: no release that could have it is lacking; else it is only counted.
         """
-        for tree in trees:
-            path = tree.audio(stem)
-            if path is not None:
-                return tree, path
+        found = [(tree, path) for tree in trees if stem and (path := tree.audio(stem)) is not None]
+        if len(found) > 1 and stem not in self._told:
+            self._told.add(stem)
+            (first, path), (second, other) = found[:2]
+            if path.exists() and other.exists() and path.stat().st_size != other.stat().st_size:
+                message = f"{stem} is in {second.corpus} too, and differs: {path} and {other}; the first is taken"
+                self._report.warn(first.corpus, "recordings with several files", message)
+        if found:
+            return found[0]
         corpus = trees[0].corpus
         if all_given:
-            self._report.warn(corpus, "keys without a file", f"{where}: there is no audio file {stem}; it is skipped")
+            self._report.warn(
+                corpus, "keys without a file", f"{where}: there is no audio file {stem or repr(stem)}; it is skipped"
+            )
         else:
             self.missing[corpus] = self.missing.get(corpus, 0) + 1
         return None
@@ -101,7 +120,7 @@ class Collection:
         """1 for a or A, 2 for b or B; else 0, and a warning."""
         channel = CHANNELS.get(text.strip().lower(), 0)
         if not channel:
-            self._report.warn(corpus, "unknown channels", f"{where}: '{text}' is not channel A or B; it is skipped")
+            self._report.warn(corpus, "unknown channels", f"{where}: {text!r} is not channel A or B; it is skipped")
         return channel
 
     def gender(self, text: str, corpus: str, where: str, whose: str) -> str:

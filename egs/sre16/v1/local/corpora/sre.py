@@ -3,12 +3,13 @@ make_sre10.pl (egs/sre16/v1/local) read and write."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from corpora.catalogue import YEARS
 from corpora.recordings import Collection, Recording
 from corpora.report import Report
-from corpora.tables import read_table
+from corpora.tables import Row, first_rows, read_table
 from corpora.tree import Tree, stem_of
 from vouch.errors import VouchError
 
@@ -28,7 +29,7 @@ def read_sre04_to_06(trees: dict[str, Tree], speaker_list: Path, collection: Col
         channel = collection.channel(side, corpus, row.where)
         gender = collection.gender(sex, corpus, row.where, speaker)
         if channel and gender:
-            name = f"{speaker}-{year}-{stem}-{side.lower()}"
+            name = f"{speaker}-{year}-{stem}-{'ab'[channel - 1]}"
             collection.add(Recording(name, speaker, gender, found[1], channel, corpus, row.where))
 
 
@@ -46,36 +47,53 @@ def read_sre08(test: Tree, train: Tree | None, collection: Collection, report: R
     keys = "data/keys/NIST_SRE08_KEYS.v0.1"
     models: dict[str, tuple[str, str, str]] = {}
     trees = [test] if train is None else [test, train]
-    for row in read_table(test.need(f"{keys}/model-keys/NIST_SRE08_short2.model.key"), ",", 4, test.corpus, report):
-        stem, _, side = row[2].partition(":")
-        gender = collection.gender(row[1], test.corpus, row.where, row[3])
+    table = test.need(f"{keys}/model-keys/NIST_SRE08_short2.model.key")
+    rows = list(read_table(table, ",", 4, test.corpus, report))
+    speakers = _speakers(rows, 3, test.corpus, report)
+    for row in rows:
+        speaker, (stem, _, side) = speakers[row[0]], row[2].partition(":")
+        gender = collection.gender(row[1], test.corpus, row.where, row[3]) if speaker else ""
         if gender:
-            models[row[0]] = (row[3], gender, row.where)
-            _add(collection, trees, "SRE08", models[row[0]], stem, side, row.where, train is not None)
+            model = models.setdefault(row[0], (speaker, gender, row.where))
+            _add(collection, trees, "SRE08", (speaker, gender, model[2]), stem, side, row.where, train is not None)
     trials = test.need(f"{keys}/trial-keys/NIST_SRE08_short2-short3.trial.key")
-    _read_target_trials(collection, trees, "SRE08", models, trials, report, train is not None)
+    _read_target_trials(collection, trees, "SRE08", models, speakers, trials, report, train is not None)
 
 
 def read_sre10(tree: Tree, collection: Collection, report: Report) -> None:
     """Training segments (model gender path:channel) of scored models (model, speaker) and segments of target trials."""
-    speakers: dict[str, str] = {}
-    for row in read_table(tree.need("keys/coreext.modelkey.csv"), ",", 2, tree.corpus, report):
-        speakers[row[0]] = row[1]
+    rows = read_table(tree.need("keys/coreext.modelkey.csv"), ",", 2, tree.corpus, report)
+    speakers = _speakers(rows, 1, tree.corpus, report)
     models: dict[str, tuple[str, str, str]] = {}
     for row in read_table(tree.need("train/coreext.trn"), None, 3, tree.corpus, report):
-        speaker = speakers.get(row[0], "")
-        if not speaker:
+        speaker = speakers.get(row[0])
+        if speaker is None:
             report.warn(tree.corpus, "models without a speaker", f"{row.where}: {row[0]} is not in the model key")
-            continue
-        if speaker == "NOT_SCORED":
+        if not speaker or speaker == "NOT_SCORED":
             continue
         path, _, side = row[2].rpartition(":")
         gender = collection.gender(row[1], tree.corpus, row.where, speaker)
         if gender:
-            models[row[0]] = (speaker, gender, row.where)
-            _add(collection, [tree], "SRE10", models[row[0]], stem_of(path), side, row.where)
+            model = models.setdefault(row[0], (speaker, gender, row.where))
+            _add(collection, [tree], "SRE10", (speaker, gender, model[2]), stem_of(path), side, row.where)
     trials = tree.need("keys/coreext-coreext.trialkey.csv")
-    _read_target_trials(collection, [tree], "SRE10", models, trials, report)
+    _read_target_trials(collection, [tree], "SRE10", models, speakers, trials, report)
+
+
+def _speakers(rows: Iterable[Row], column: int, corpus: str, report: Report) -> dict[str, str]:
+    """The speaker of every model (column 0); empty for a model of two speakers, which is warned of."""
+    two: set[str] = set()
+
+    def differ(model: str, first: Row, row: Row) -> None:
+        two.add(model)
+        message = (
+            f"{row.where}: model {model} is of speaker {row[column]} here, and of {first[column]} at {first.where}; "
+            "the model is skipped"
+        )
+        report.warn(corpus, "models of two speakers", message)
+
+    found = first_rows(rows, lambda row: row[0], lambda row: row[column], differ)
+    return {model: "" if model in two else row[column] for model, row in found.items()}
 
 
 def _read_target_trials(
@@ -83,15 +101,23 @@ def _read_target_trials(
     trees: list[Tree],
     evaluation: str,
     models: dict[str, tuple[str, str, str]],
+    speakers: dict[str, str],
     path: Path,
     report: Report,
     all_given: bool = True,
 ) -> None:
     """Rows model, segment, channel, target or nontarget. A segment is of the speaker of the models it is a target of;
-    rows of other models (not scored, or skipped above) are passed over."""
+    rows of models that are not scored, or were skipped above, are passed over; `speakers` has all models."""
     seen: set[tuple[str, str, str]] = set()
+    told: set[str] = set()  # models and labels
     for row in read_table(path, ",", 4, trees[0].corpus, report):
-        if row[3].lower() != "target" or row[0] not in models:
+        label = row[3].lower()
+        for known, what in ((label in ("target", "nontarget"), row[3]), (row[0] in speakers, row[0])):
+            if not known and what not in told:
+                told.add(what)
+                kind = "trials that are not understood"
+                report.warn(trees[0].corpus, kind, f"{row.where}: {what!r} is no model or label that is known; skipped")
+        if label != "target" or row[0] not in models:
             continue
         trial = models[row[0]][0], row[1], row[2]
         if trial not in seen:  # the same segment against each model of its speaker
@@ -111,9 +137,10 @@ def _add(
 ) -> None:
     """model: speaker, gender and where the gender is told."""
     speaker, gender, gender_where = model
+    stem = stem.strip()
     found = collection.find_audio(trees, stem, where, all_given)
     channel = collection.channel(side, trees[0].corpus, where) if found else 0
     if found and channel:
-        name = f"{speaker}_{evaluation}_{stem}_{side.upper()}"
+        name = f"{speaker}_{evaluation}_{stem}_{'AB'[channel - 1]}"
         recording = Recording(name, speaker, gender, found[1], channel, found[0].corpus, where)
         collection.add(recording, gender_where, again_is_usual=True)

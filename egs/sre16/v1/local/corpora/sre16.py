@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from corpora.recordings import Recording, gender_of
+from corpora.recordings import Recording, gender_of, is_name
 from corpora.report import Report
-from corpora.tables import Row, read_table
+from corpora.tables import Row, first_rows, read_table
 from corpora.tree import Tree, stem_of
 from vouch.errors import VouchError
 
@@ -22,6 +22,7 @@ UNLABELLED = "data/unlabeled/"
 LANGUAGES = {"eval": ("tgl", "yue"), "dev": ("ceb", "cmn")}  # of the test calls of each part of SRE16
 NOT_TOLD = "-"
 SIDE = "a"  # of a call, that all segments are cut from: column `side` of the tables of enrollment and trials
+SIZES = (1, 3)  # segments that a model is enrolled with
 
 
 def key_of(part: str) -> str:
@@ -48,12 +49,35 @@ class _Side(NamedTuple):
     where: str
 
 
-def read_unlabelled(tree: Tree, part: str) -> list[Recording]:
+class _Model(NamedTuple):
+    gender: str
+    subject: str  # empty: not told
+    phones: set[str]  # with an empty one where they are not told
+
+
+class _Test(NamedTuple):
+    language: str
+    subject: str
+    phone: str
+
+
+def read_unlabelled(tree: Tree, part: str, report: Report) -> list[Recording]:
     """data/unlabeled/major or minor: every file is an utterance, and a speaker of its own; none without the folder."""
     folder = tree.folder(UNLABELLED + part)
-    if folder is None:
-        return []
-    return [_whole(tree, stem, stem, stem, folder) for stem in tree.stems(folder)]
+    return [] if folder is None else _files(tree, folder, {}, report)
+
+
+def _files(tree: Tree, folder: str, spelled: dict[str, str], report: Report) -> list[Recording]:
+    """A recording of every file in a folder; spelled: names of stems in lower case, where tables have them."""
+    recordings = []
+    for stem in tree.stems(folder):
+        name = spelled.get(stem.lower(), stem)
+        if is_name(name):
+            recordings.append(_whole(tree, name, name, stem, folder))
+        else:
+            message = f"{tree.audio(stem, folder)}: {name!r} is no name of an utterance; it is skipped"
+            report.warn(tree.corpus, "names that cannot be used", message)
+    return recordings
 
 
 def _whole(tree: Tree, utterance: str, speaker: str, stem: str, below: str, where: str = "") -> Recording:
@@ -81,6 +105,9 @@ class Evaluation:
         tables = f"docs/sre16_{part}_enrollment.tsv", f"docs/sre16_{part}_enrollments.tsv"
         for row in self.rows(self.need(*tables), 2):
             model, segment = row.named("modelid", 0), stem_of(row.named("segment", 1))
+            check_side(row)
+            if not is_name(model):
+                _fail(row.where, f"{model!r} is no name of a model; mend the line")
             segments = self.enrolled.setdefault(model, [])
             if segment in (known for known, _ in segments):
                 self.warn("enrollment named twice", f"{row.where}: {model} {segment} stands already; it is skipped")
@@ -91,7 +118,13 @@ class Evaluation:
             else:
                 self.enrollment.append(_whole(tree, f"{model}-{segment}", model, segment, folder, row.where))
         folder = f"{self._base}data/test/"
-        self.test = [_whole(tree, stem, stem, stem, folder) for stem in tree.stems(folder)]
+        names = [stem_of(row.named("segment", 0)) for row in self.rows(self.need(*self.segment_keys), 2)]
+        self.test = _files(tree, folder, {name.lower(): name for name in names}, report)
+
+    @property
+    def segment_keys(self) -> tuple[str, str]:
+        """Where the calls of the test segments may be; in some releases of all segments."""
+        return f"docs/sre16_{self.part}_segment_key.tsv", f"docs/sre16_{self.part}_test_segment_key.tsv"
 
     def need(self, *names: str) -> Path:
         return self.tree.need(*names, base=self._base)
@@ -109,9 +142,9 @@ class Evaluation:
     def trials(self, enrollment: list[Recording], test: list[Recording]) -> list[Trial]:
         """The trials whose segments are among these recordings, sorted.
 
-        Raises VouchError, naming file and line, on a model without enrollment, a trial that contradicts another, and
-        what would make the metric wrong: a segment without call, a call without subject or of another language, a
-        subject without sex.
+        Raises VouchError, naming file and line, on a model without enrollment or of two subjects, a trial that
+        contradicts another, a test segment that its model is enrolled with, and what would make the metric wrong: a
+        segment without call or with two, a call without subject or of another language, a subject without sex.
         """
         metadata = _Metadata(self)
         models = {recording.speaker: metadata.model(recording.speaker) for recording in enrollment}
@@ -122,6 +155,7 @@ class Evaluation:
         for row in self.rows(self._key, 4):
             model, segment = sys.intern(row.named("modelid", 0)), sys.intern(stem_of(row.named("segment", 1)))
             target = sys.intern(row.named("targettype", 3).lower())
+            check_side(row)
             if target not in ("target", "nontarget"):
                 _fail(row.where, f"'{target}' is neither target nor nontarget; mend the line")
             if model not in models:
@@ -141,10 +175,17 @@ class Evaluation:
                 )
                 continue
             numbers[model, segment] = row.number
-            gender, phones = models[model]
-            language, phone = metadata.test(segment, row.where)
+            side, test_side = models[model], metadata.test(segment, row.where)
             count = len(self.enrolled[model])
-            trials[model, segment] = Trial(model, segment, target, gender, language, count, _match(phones, phone))
+            if any(segment == known for known, _ in self.enrolled[model]):
+                _fail(row.where, f"model {model} is enrolled with {segment} itself; mend the tables")
+            if side.subject and test_side.subject and (side.subject == test_side.subject) != (target == "target"):
+                message = (
+                    f"{row.where}: {model} {segment} is {target}, of subjects {side.subject} and {test_side.subject}"
+                )
+                self.warn("trials that contradict the subjects", f"{message}; the key is followed")
+            phone = _match(side.phones, test_side.phone)
+            trials[model, segment] = Trial(model, segment, target, side.gender, test_side.language, count, phone)
         for segment, (place, count) in lost.items():
             message = f"{place}: test segment {segment} has no usable file; its {count} trials are left out"
             self.warn("test segments without a file", message)
@@ -159,10 +200,29 @@ class Evaluation:
         return [trials[key] for key in sorted(trials, key=lambda key: f"{key[0]} {key[1]}".encode())]
 
 
+def check_side(row: Row) -> None:
+    """Raise VouchError where a segment is said to be of another side of its call than all others are."""
+    if row.named("side", 2).lower() not in (SIDE, ""):
+        _fail(row.where, f"side {row.named('side', 2)!r}: segments are of side {SIDE} of their calls; mend the line")
+
+
 def _match(enrolled: set[str], phone: str) -> str:
     if phone and phone in enrolled:
         return "same"
     return NOT_TOLD if not phone or "" in enrolled else "different"
+
+
+def _table(rows: Iterator[Row], key: str, value: str) -> dict[str, Row]:
+    """A table by its first column `key`; raises VouchError where a key has two values in the second, `value`."""
+
+    def differ(name: str, first: Row, row: Row) -> None:
+        values = f"{row.named(value, 1)!r} here, and {first.named(value, 1)!r} at {first.where}"
+        _fail(row.where, f"the {value} of {name} is {values}; mend the table")
+
+    def name_of(row: Row) -> str:
+        return stem_of(row.named(key, 0)) if key == "segment" else row.named(key, 0)
+
+    return first_rows(rows, name_of, lambda row: row.named(value, 1).lower(), differ)
 
 
 class _Metadata:
@@ -177,18 +237,17 @@ class _Metadata:
         self._enrolled, self._languages = evaluation.enrolled, LANGUAGES[part]
         self._calls_table, self._sides_table = need("metadata/calls.tsv"), find("metadata/call_sides.tsv")
         self._subjects_table = find("metadata/subjects.tsv")
-        self._calls = {row.named("call_id", 0): row for row in rows(self._calls_table, 2)}
-        self._subjects = {row.named("subject_id", 0): row for row in rows(self._subjects_table, 1)}
+        self._calls = _table(rows(self._calls_table, 2), "call_id", "language_id")
+        self._subjects = _table(rows(self._subjects_table, 1), "subject_id", "sex")
         self._sides: dict[str, list[_Side]] = {}
         for row in rows(self._sides_table, 3):
             phone = row.named("phone_id", 3) if not row.columns or "phone_id" in row.columns else ""
             side = _Side(row.named("call_side", 1).lower(), row.named("subject_id", 2), phone, row.where)
             self._sides.setdefault(row.named("call_id", 0), []).append(side)
-        segments = f"docs/sre16_{part}_segment_key.tsv"  # in some releases of all segments
-        self._test_key = need(segments, f"docs/sre16_{part}_test_segment_key.tsv")
+        self._test_key = need(*evaluation.segment_keys)
         self._enrollment_key = find(f"docs/sre16_{part}_enrollment_segment_key.tsv")
-        self._test_calls = {stem_of(row.named("segment", 0)): row for row in rows(self._test_key, 2)}
-        self._enrollment_calls = {stem_of(row.named("segment", 0)): row for row in rows(self._enrollment_key, 2)}
+        self._test_calls = _table(rows(self._test_key, 2), "segment", "call_id")
+        self._enrollment_calls = _table(rows(self._enrollment_key, 2), "segment", "call_id")
         if self._enrollment_key is None and any(
             segment in self._test_calls for named in self._enrolled.values() for segment, _ in named
         ):
@@ -199,22 +258,25 @@ class _Metadata:
             evaluation.warn(
                 "tables that are not there", f"{evaluation.tree.root}: no {name}, which tells genders or telephones"
             )
-        self._tests: dict[str, tuple[str, str]] = {}
+        self._tests: dict[str, _Test] = {}
+        for model, segments in self._enrolled.items():
+            if len(segments) not in SIZES:
+                message = f"{segments[-1][1]}: model {model} has {len(segments)} enrollment segments, not 1 or 3"
+                evaluation.warn("models of another size", f"{message}; its trials are a partition of their own")
 
-    def model(self, model: str) -> tuple[str, set[str]]:
-        """Gender of a model's subject, and the telephones of its enrollment calls."""
+    def model(self, model: str) -> _Model:
+        """What a model's subject and the telephones of its enrollment calls are."""
         if self._enrollment_key is None or self._sides_table is None:
-            return NOT_TOLD, {""}
-        genders, phones = set(), set()
-        for segment, where in self._enrolled[model]:
-            side = self._side(segment, self._enrollment_calls, self._enrollment_key, where)
-            genders.add(self._gender(side))
-            phones.add(side.phone)
-        if len(genders) > 1:
-            _fail(
-                self._enrolled[model][0][1], f"model {model} is enrolled with subjects of both genders; mend the tables"
-            )
-        return genders.pop(), phones
+            return _Model(NOT_TOLD, "", {""})
+        sides = [
+            self._side(segment, self._enrollment_calls, self._enrollment_key, where)
+            for segment, where in self._enrolled[model]
+        ]
+        subjects = {side.subject: side for side in sides}
+        if len(subjects) > 1:
+            named = " and ".join(sorted(subjects))
+            _fail(self._enrolled[model][0][1], f"model {model} is enrolled with the subjects {named}; mend the tables")
+        return _Model(self._gender(sides[0]), sides[0].subject, {side.phone for side in sides})
 
     def _gender(self, side: _Side) -> str:
         if self._subjects_table is None:
@@ -227,12 +289,13 @@ class _Metadata:
             _fail(row.where, f"the sex of subject {side.subject} is '{row.named('sex', 1)}', not M or F; mend the line")
         return gender
 
-    def test(self, segment: str, where: str) -> tuple[str, str]:
-        """Language and telephone of a test segment's call."""
+    def test(self, segment: str, where: str) -> _Test:
+        """Language, subject and telephone of a test segment's call."""
         if segment not in self._tests:
-            key, phone = self._call(segment, self._test_calls, self._test_key, where), ""
+            key, subject, phone = self._call(segment, self._test_calls, self._test_key, where), "", ""
             if self._sides_table is not None:
-                phone = self._side(segment, self._test_calls, self._test_key, where).phone
+                side = self._side(segment, self._test_calls, self._test_key, where)
+                subject, phone = side.subject, side.phone
             row = self._calls.get(key.named("call_id", 1))
             if row is None:
                 _fail(key.where, f"call {key.named('call_id', 1)} is not in {self._calls_table}; complete it")
@@ -240,7 +303,7 @@ class _Metadata:
             if language not in self._languages:
                 wanted = " or ".join(self._languages)
                 _fail(row.where, f"the language of segment {segment} is '{language}', not {wanted}; mend the line")
-            self._tests[segment] = language, phone
+            self._tests[segment] = _Test(language, subject, phone)
         return self._tests[segment]
 
     def _side(self, segment: str, calls: dict[str, Row], key: Path, where: str) -> _Side:

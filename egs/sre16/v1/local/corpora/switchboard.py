@@ -40,20 +40,31 @@ def read_switchboard(tree: Tree, collection: Collection, report: Report) -> None
     """Both sides of every call of the table whose audio is there; a call that stands twice is taken once."""
     layout = LAYOUTS[tree.corpus]
     least = max(layout.genders) + 1
-    where_of: dict[str, str] = {}
+    first_of: dict[str, Row] = {}
     for stem, row in _calls(tree, layout, least, report):
         if _number(stem) in layout.bad:
             continue
-        if stem in where_of:
-            message = f"{row.where}: call {stem} stands already at {where_of[stem]}; this row is skipped"
+        pins = [row[column] for column in layout.pins]
+        if stem in first_of:
+            first = first_of[stem]
+            other = "" if pins == [first[column] for column in layout.pins] else " with other pins"
+            message = f"{row.where}: call {stem} stands already at {first.where}{other}; this row is skipped"
             report.warn(tree.corpus, "calls named twice", message)
             continue
-        where_of[stem] = row.where
+        first_of[stem] = row
+        if pins[0] == pins[1]:
+            message = f"{row.where}: pin {pins[0]} is on both sides of call {stem}; the call is skipped"
+            report.warn(tree.corpus, "calls of one person", message)
+            continue
         found = collection.find_audio([tree], stem, row.where)
         if found is None:
             continue
         for side in (0, 1):
-            pin = row[layout.pins[side]]
+            pin = pins[side]
+            if not pin.strip("0") or not any(character.isdigit() for character in pin):
+                message = f"{row.where}: side {side + 1} of call {stem} has the pin {pin!r}, no person's; it is skipped"
+                report.warn(tree.corpus, "sides without a speaker", message)
+                continue
             gender = collection.gender(row[layout.genders[side]], tree.corpus, row.where, f"pin {pin}")
             if gender:
                 speaker = f"sw_{pin}"

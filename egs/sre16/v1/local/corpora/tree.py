@@ -69,8 +69,17 @@ class Tree:
             else:
                 found = [path for path in found if path.lower() == (base + wanted).lower()]
             if found:
-                return self.root / min(found, key=lambda path: (path.count("/"), path))
+                found.sort(key=lambda path: (path.count("/"), path))
+                self._warn_of_two_tables(found)
+                return self.root / found[0]
         return None
+
+    def _warn_of_two_tables(self, found: list[str]) -> None:
+        beside = [self.root / path for path in found if path.count("/") == found[0].count("/")][:2]
+        if len(beside) > 1 and found[0] not in self._told and beside[0].read_bytes() != beside[1].read_bytes():
+            self._told.add(found[0])
+            message = f"{beside[0]} and {beside[1]} differ; the first is taken"
+            self._report.warn(self.corpus, "tables that are there twice", message)
 
     def need(self, *names: str, base: str | None = None) -> Path:
         """As `table`; raises VouchError where there is none."""
