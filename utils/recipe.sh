@@ -12,15 +12,20 @@ absolute() { case $1 in "" | /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
 
 # check_options FIRST LAST: what every recipe takes; FIRST and LAST are its stages.
 check_options() {
-  local number
-  for number in "$stage" "$stop_stage" "$nj" "$seed"; do
-    [[ $number =~ ^[0-9]+$ ]] || fail "'$number' is not a number; --stage, --stop-stage, --nj and --seed take one"
+  local name twice
+  for name in stage stop_stage nj seed; do
+    [[ ${!name} =~ ^[0-9]+$ ]] || fail "--${name/_/-} '${!name}' is not a number, 0 or more"
   done
-  if [ "$stage" -lt "$1" ] || [ "$stage" -gt "$2" ] || [ "$stop_stage" -lt "$stage" ]; then
-    fail "stages $stage to $stop_stage are not within $1 to $2"$'\n'"$STAGES"
+  if [ "$stage" -lt "$1" ] || [ "$stop_stage" -gt "$2" ] || [ "$stop_stage" -lt "$stage" ]; then
+    fail "stages $stage to $stop_stage are not within $1 to $2 (--help lists them)"
   fi
   [ -n "${systems// /}" ] || fail "--systems is empty; name one or more YAML files of the settings folder"
+  twice=$(tr ' ' '\n' <<<"$systems" | grep . | sort | uniq -d | head -n 1)
+  [ -z "$twice" ] || fail "--systems names $twice twice"
   [[ $device =~ ^(auto|cpu|cuda)$ ]] || fail "--device '$device', want auto, cpu or cuda"
+  if [ "$device" = cuda ] && ! python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
+    fail "--device cuda, but torch sees no GPU here; use --device auto or cpu"
+  fi
   if [ "$nj" -eq 0 ]; then nj=$(getconf _NPROCESSORS_ONLN); fi
 }
 
@@ -41,6 +46,9 @@ check_fusions() {
     done
   done
 }
+
+# fusion_name FUSION: the folder of its scores, fusion:SYSTEM+SYSTEM with weights other than 1 (steps/fuse_scores.sh).
+fusion_name() { sed -E 's/:[^+=]+//g; s/=1(\+|$)/\1/g; s/^/fusion:/' <<<"$1"; }
 
 # lock_folder FOLDER: one run at a time works there.
 lock_folder() {

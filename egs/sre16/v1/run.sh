@@ -7,9 +7,9 @@ stage=0              # first stage to run
 stop_stage=9         # last stage to run
 corpora=             # corpora.yaml, or the folder that holds the corpora
 systems="ivector xvector asp danse gan lsgan relgan auxgan" # names of YAML files in the settings folder
-fusions="auxgan+lsgan+relgan" # systems whose scores are fused, as in the top-level run.sh
+fusions=default      # systems whose scores are fused, as in the top-level run.sh; default: those of its help that are trained
 out=                 # where data, exp and results go; empty: the folder of this script
-conf=                # settings folder; empty: conf
+conf=                # settings folder, here or in the recipe; empty: conf
 nj=0                 # parallel jobs; 0: one for each core
 num_copies=128000    # augmented copies of the training recordings
 snorm=plda_adapt     # backends that are normalised by the unlabelled cohort, too; empty: none
@@ -36,7 +36,7 @@ $STAGES
 Options (default):
   --stage N ($stage)  --stop-stage N ($stop_stage)  --dry-run true|false ($dry_run: true prints the plan and its cost)
   --systems \"NAME ...\" ($systems)
-  --fusions \"SYSTEM+SYSTEM ...\" ($fusions; each may be SYSTEM:BACKEND, SYSTEM=WEIGHT or SYSTEM:BACKEND=WEIGHT)
+  --fusions \"SYSTEM+SYSTEM ...\" (auxgan+lsgan+relgan, where these are among the systems; each may be SYSTEM:BACKEND, SYSTEM=WEIGHT or SYSTEM:BACKEND=WEIGHT)
   --out DIR (this folder)  --conf DIR (conf)  --nj N jobs of a step (0: one for each core); cmd.sh has more
   --num-copies N ($num_copies)  --snorm \"BACKEND ...\" ($snorm)  --top N ($top)
   --device auto|cpu|cuda ($device)  --seed N ($seed; another one wants another --out)
@@ -53,13 +53,25 @@ started=$SECONDS
 . "$HERE/utils/recipe.sh"
 if [ $# -ne 0 ]; then fail "unexpected argument '$1'; options have the form --name VALUE (--help lists them)"; fi
 check_options 0 9
-out=$(absolute "${out:-$HERE}") conf=$(absolute "${conf:-$HERE/conf}")
-data=$out/data exp=$out/exp results=$out/results
-check_fusions
-read_settings
+[[ $num_copies =~ ^[1-9][0-9]*$ ]] || fail "--num-copies '$num_copies' is not a number, 1 or more"
+[[ $top =~ ^[0-9]+$ && $top -ge 2 ]] || fail "--top '$top' is not a number, 2 or more"
+for backend in $snorm; do
+  [[ $backend =~ ^(cosine|cosine_adapt|plda|plda_adapt|plda_coral|plda_coral_plus)$ ]] || fail "--snorm: there is no backend '$backend'"
+done
 if runs 0 || [ "$dry_run" = true ]; then
   [ -n "$corpora" ] || fail "--corpora is needed: a YAML file that names the corpora, or the folder that holds them"
+  [ -e "$corpora" ] || fail "--corpora $corpora does not exist"
 fi
+conf=${conf:-$HERE/conf}
+if [ ! -d "$conf" ] && [ -d "$HERE/$conf" ]; then conf=$HERE/$conf; fi
+out=$(absolute "${out:-$HERE}") conf=$(absolute "$conf")
+data=$out/data exp=$out/exp results=$out/results
+read_settings
+if [ "$fusions" = default ]; then
+  fusions=""
+  if [[ " $systems " == *" auxgan "* && " $systems " == *" lsgan "* && " $systems " == *" relgan "* ]]; then fusions=auxgan+lsgan+relgan; fi
+fi
+check_fusions
 if [ "$dry_run" = true ]; then
   exec python3 "$HERE/local/plan.py" --conf "$conf" --systems "$systems" --num-copies "$num_copies" --jobs "$nj" "$corpora"
 fi
@@ -246,12 +258,15 @@ for system in $systems; do scored+=("$system"); done
 for folder in "$exp"/fusion:*; do
   if [ -d "$folder" ]; then scored+=("${folder##*/}"); fi
 done
+for fusion in $fusions; do
+  if [[ ${#lists[@]} -gt 0 && $stop_stage -ge 8 ]]; then [ -d "$exp/$(fusion_name "$fusion")" ] || fail "$fusion has no scores; make them first: run.sh --stage 7"; fi
+done
 if runs 8 && [ "${#lists[@]}" -gt 0 ]; then
   announce 8 "calibration"
   if [ "${lists[*]}" = "sre16 sre16_dev" ]; then
     side_by_side "" calibrate "${scored[@]}"
   else
-    echo "run.sh: no development set to learn a calibration on (LDC2016E46 or LDC2019S20 has it): actual costs are left out"
+    echo "run.sh: calibration wants the evaluation and the development set (of LDC2016E46 or LDC2019S20); here is ${lists[*]}: actual costs are left out"
   fi
 fi
 
@@ -260,7 +275,10 @@ evaluate() { # a system or a fusion
   for scores in "$exp/$1/scores/$list"/*.scores; do
     need "$scores" "run.sh --stage 7"
     llr=false measured=$scores
-    if [ -f "${scores%.scores}.llr" ]; then llr=true measured=${scores%.scores}.llr; fi
+    if [ "${lists[*]}" = "sre16 sre16_dev" ]; then
+      need "${scores%.scores}.llr" "run.sh --stage 8"
+      llr=true measured=${scores%.scores}.llr
+    fi
     vouch evaluate-sre16 --print-args=false --llr="$llr" --system="$1" --backend="$(basename "$scores" .scores)" \
       --trials-name="$list" "$info" "$measured" "${scores%.scores}.tsv"
   done
@@ -271,7 +289,9 @@ if runs 9; then
   list=${lists[0]}
   info=$data/corpora/${corpus_of[$(test_of "$list")_test]}/trial_info.tsv
   side_by_side "" evaluate "${scored[@]}"
-  vouch make-results --print-args=false --reference="$HERE/conf/published.tsv" --blocks="$list" "$results" "$exp"/*/scores/"$list"/*.tsv
+  published=()
+  if [ "$list" = sre16 ]; then published=(--reference="$HERE/conf/published.tsv"); fi
+  vouch make-results --print-args=false "${published[@]}" --blocks="$list" "$results" "$exp"/*/scores/"$list"/*.tsv
   echo
   echo "run.sh: results in $results (EER, results.tsv, pictures); $((SECONDS - started)) s"
 fi

@@ -22,6 +22,7 @@ documentation of the LDC catalogue; columns that no reader uses are fillers):
                   subject_id, phone_id) and subjects.tsv (subject_id, sex); one-channel a-law sphere at 8 kHz:
                   evaluation plan.
   LDC2016E46      K make_sre16_unlabeled.pl.
+  musan, rirs     OpenSLR 17 and 28: 16 kHz wav below music, noise and speech; simulated_rirs/smallroom, mediumroom.
 """
 
 from __future__ import annotations
@@ -179,6 +180,8 @@ class Miniature:
         self.write_sre16_unlabelled()
         self.write_sre16_evaluation()
         self.write_sre16_development()
+        if self.studio.spoken:
+            self.write_noises()
         write_lines(self.out / "corpora.yaml", [f"{number}: {path}" for number, path in self.paths.items()])
 
     def write_sre04_to_06(self) -> None:
@@ -309,6 +312,22 @@ class Miniature:
         root = self.out / "LDC2016E46_SRE16_Call_My_Net_Training_Data"
         cells = [({"tgl": "ceb", "yue": "cmn"}[language], sex) for language, sex in CELLS]
         self.write_trials(root, "dev", cells, 100)
+
+    def write_noises(self) -> None:
+        """MUSAN and RIRS_NOISES, as those at 16 kHz: made noises, music and rooms, and speech of others."""
+        from vouch.cli.audio import make_noises, make_rooms
+
+        common = ["--print-args=false", f"--seed={self.studio.seed}", "--sample-frequency=16000"]
+        self.paths |= {"musan": "musan", "rirs": "RIRS_NOISES"}
+        make_noises([*common, "--num=6", "--duration=5", str(self.out / "musan")])
+        folder = self.out / "musan/speech/librivox"
+        folder.mkdir(parents=True)
+        for n in range(6):
+            samples = self.studio.say(TRAIN, 900 + n)
+            soundfile.write(folder / f"speech-librivox-{n:04d}.wav", samples.repeat(2), 2 * RATE, subtype="PCM_16")
+        for kind in ("small", "medium"):
+            rooms = self.out / f"RIRS_NOISES/simulated_rirs/{kind}room"
+            make_rooms([*common, "--num=6", f"--kind={kind}", str(rooms)])
 
     def write_trials(self, root: Path, part: str, cells: Sequence[tuple[str, str]], first: int) -> None:
         """In each language and gender two subjects with a model, of one and of three segments, and one without; the

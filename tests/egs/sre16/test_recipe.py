@@ -68,6 +68,12 @@ def test_the_pooled_eer_is_that_of_the_scores(run: Run) -> None:
     assert abs(float(eer) - 100 * min(gaps)[1] / len(targets)) < 100 * 2 / len(targets)
 
 
+def test_noises_and_rooms_are_those_of_musan_and_rirs_noises(run: Run) -> None:
+    pipes = (run.out / "data/mfcc/train_aug/wav.scp").read_text().splitlines()
+    for folder in ("musan/noise/", "musan/music/", "musan/speech/", "RIRS_NOISES/simulated_rirs/"):
+        assert any(f"{run.corpora}/{folder}" in pipe for pipe in pipes), folder
+
+
 def test_backends_do_not_learn_from_switchboard(run: Run) -> None:
     speakers = {
         line.split()[1] for line in (run.out / "exp/xvector/embeddings/train_backend/utt2spk").read_text().splitlines()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from corpora.catalogue import CATALOGUE, EVALUATION, SRE, SWITCHBOARD, UNLABELLED
-from corpora.locations import Planned, planned_corpora
+from corpora.locations import Planned, missing_lines, planned_corpora
 from vouch.errors import VouchError
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -95,7 +95,9 @@ def plan(amounts: Amounts, systems: list[str], conf: Path, num_copies: int) -> l
     clean = train.hours + adapt.hours + evaluation.hours
     augmented, files = train.hours + copied, sum(part.recordings for part in (train, adapt, evaluation))
     configs = {system: read_system(conf / f"{system}.yaml") for system in systems}
-    adversarial = any(config.get("objective", {}).get("type") in ("danse", "gan") for config in configs.values())
+    adversarial = [name for name, c in configs.items() if c.get("objective", {}).get("type") in ("danse", "gan")]
+    if adversarial and not adapt.recordings:
+        print(f"plan.py: {' '.join(adversarial)} want LDC2016E46, which is not given: run.sh will refuse them")
     more = 2 * adapt.hours if adversarial else 0.0  # the unlabelled speech and as many copies
     ivectors = [config for config in configs.values() if config["kind"] == "ivector"]
     network_hours = augmented + more if len(ivectors) < len(configs) else 0.0
@@ -224,7 +226,14 @@ def main() -> None:
     options = parser.parse_args()
     if (options.corpora is None) == (options.sources is None):
         fail("want CORPORA or --sources FILE, one of them")
-    sizes = read_sources(options.sources) if options.sources else planned_corpora(options.corpora)
+    if options.sources:
+        sizes = read_sources(options.sources)
+    else:
+        sizes = planned_corpora(options.corpora)
+        print(missing_lines("plan.py", sizes), end="")
+        absent = [number for number, size in sizes.items() if not size.exists]
+        if absent:
+            print(f"plan.py: {len(absent)} of these corpora are not where {options.corpora} says: {', '.join(absent)}")
     if options.sources:
         trials = count_trials(options.sources.parent)
     else:

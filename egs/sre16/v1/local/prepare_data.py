@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from corpora.audio import Audio
 from corpora.catalogue import CATALOGUE, EVALUATION, SRE, SWITCHBOARD, UNLABELLED, YEARS
-from corpora.locations import find_corpora, refuse_inside
+from corpora.locations import find_corpora, missing_lines, refuse_inside
 from corpora.mixer6 import read_mixer6
 from corpora.recordings import Collection, Recording
 from corpora.report import NAME, Report
@@ -84,14 +84,6 @@ def _identity(path: Path) -> tuple[int, int]:
     """The same for all links to a file."""
     status = path.stat()
     return status.st_dev, status.st_ino
-
-
-def missing_lines(found: dict[str, Path]) -> list[str]:
-    return [
-        f"  {corpus.number:12s} {corpus.name}{f', {corpus.size}' if corpus.size else ''}: {corpus.lost}"
-        for corpus in CATALOGUE.values()
-        if corpus.number not in found
-    ]
 
 
 def source_rows(
@@ -183,9 +175,7 @@ def run() -> None:
     options = parser.parse_args()
     found = find_corpora(options.corpora)
     refuse_inside(options.out, found)
-    lost = missing_lines(found)
-    if lost:
-        print("\n".join((f"{NAME}: these corpora are not given; without each the recipe lacks", *lost)))
+    print(missing_lines(NAME, found), end="")
     report = Report(options.out / "log" / "warnings.txt")
     try:
         prepare(found, options.seed, options.out / ".tmp", report)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,11 +38,22 @@ def refuse_inside(out: Path, found: dict[str, Path]) -> None:
             raise VouchError(f"the output folder '{out}' lies inside the corpus {number} ({path}); choose another OUT")
 
 
+def missing_lines(whose: str, given: Collection[str]) -> str:
+    """Lines that say what is not given, and what the recipe loses; empty where all is."""
+    lost = [
+        f"  {corpus.number:12s} {corpus.name}{f', {corpus.size}' if corpus.size else ''}: {corpus.lost}\n"
+        for corpus in CATALOGUE.values()
+        if corpus.number not in given
+    ]
+    return "".join([f"{whose}: these corpora are not given; without each the recipe lacks\n", *lost]) if lost else ""
+
+
 class Planned(NamedTuple):
     """What a plan wants to know of a corpus: recordings that are used, and hours of them."""
 
     recordings: int
     hours: float
+    exists: bool = True  # is it there?
 
 
 def planned_corpora(place: Path) -> dict[str, Planned]:
@@ -58,7 +69,8 @@ def planned_corpora(place: Path) -> dict[str, Planned]:
         if number in given:
             recordings = _size(given[number], "recordings", corpus.recordings, f"{yaml}: {number}")
             hours = _size(given[number], "hours", recordings * corpus.minutes / 60, f"{yaml}: {number}")
-            found[number] = Planned(round(recordings), hours)
+            path = given[number].get("path")
+            found[number] = Planned(round(recordings), hours, path is None or _location(yaml, path).exists())
     return found
 
 
@@ -87,6 +99,10 @@ def _entries(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield ALIASES.get(number, number), entry
 
 
+def _location(yaml: Path, path: str) -> Path:
+    return Path(os.path.abspath(yaml.parent / Path(path).expanduser()))
+
+
 def _of_yaml(path: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for number, entry in _entries(path):
@@ -94,7 +110,7 @@ def _of_yaml(path: Path) -> dict[str, Path]:
             _size(entry, name, 0.0, f"{path}: {number}")
         if "path" not in entry:  # it is there for plans only
             continue
-        location = Path(os.path.abspath(path.parent / Path(entry["path"]).expanduser()))
+        location = _location(path, entry["path"])
         if not location.exists():
             raise VouchError(f"{path}: {number}: {location} does not exist; mend the path, or take the line out")
         _add(found, number, location, str(path))
