@@ -110,6 +110,7 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
     },
     "calibration": {
         "normalise-scores": ("score_norm", "normalise_scores", "adaptive s-norm of scores by a cohort"),
+        "measure-quality": ("quality", "measure_quality", "duration, magnitude and cohort scores, for calibration"),
         "train-calibration": ("calibration", "train_calibration", "learn to turn scores into log likelihood ratios"),
         "calibrate-scores": ("calibration", "calibrate_scores", "turn scores into log likelihood ratios"),
     },

@@ -64,7 +64,8 @@ def check_same_training(folder: Path, config: dict, speakers: list[str], feature
     for file in (folder / "final.pt", folder / "checkpoints" / "last.pt"):
         if file.exists() and checkpoints.load(file, "features")["features"] != features:
             raise VouchError(
-                f"{file} was trained on other features, or with other speakers of its utterances, than {data} has now; "
+                f"{file} was trained on other features, or with other speakers of its utterances, than {data} has now, "
+                f"or from another start; "
                 f"--force=true trains again (run.sh --stage 5 --force true), or choose another model directory"
             )
 

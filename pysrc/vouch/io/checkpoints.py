@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import math
 import os
@@ -72,6 +73,14 @@ def load_networks(module: nn.Module, state: dict[str, torch.Tensor], path: Path)
             f"give the configuration it was trained with, or train again with --force=true"
         )
     module.load_state_dict(state)
+
+
+def fingerprint(state: dict[str, torch.Tensor]) -> str:
+    """The same text for the same parameters, 64 characters."""
+    digest = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        digest.update(name.encode() + value.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def write_speakers(path: Path, speakers: list[str]) -> None:
