@@ -113,14 +113,18 @@ class FrontEnd:
         if not len(features):
             raise VouchError(f"{name} lasts {duration:.3g} s, less than a frame; record more speech")
         if not np.isfinite(features).all():
-            raise VouchError(f"{name}: its features are not finite; its samples may be too large: scale them to 16 bits")
+            raise VouchError(
+                f"{name}: its features are not finite; its samples may be too large: scale them to 16 bits"
+            )
         if self._options.subtract_mean:
             features -= features.mean(axis=0)
         voiced = compute_vad(features[:, 0], **self._vad)
         frames = select_voiced(sliding_cmvn(features, **self._cmn).features, voiced)
         log(f"{name}: {duration:.2f} s, {len(frames)} of {len(features)} frames are voiced")
         if not len(frames):
-            raise VouchError(f"{name}: none of its {len(features)} frames is voiced: it is silent, or noise of one level")
+            raise VouchError(
+                f"{name}: none of its {len(features)} frames is voiced: it is silent, or noise of one level"
+            )
         return frames
 
     def _of_channel(self, name: str, samples: np.ndarray, asked: int) -> np.ndarray:
@@ -141,7 +145,7 @@ class FrontEnd:
         high = high if high > 0 else self.rate / 2 + high
         if rate / 2 < high:
             warn(
-                f"{name} has nothing above {rate / 2:g} Hz, and this model listens up to {high:g} Hz: expect more errors"
-                f" than on recordings of {self.rate} Hz"
+                f"{name} has nothing above {rate / 2:g} Hz, and this model listens up to {high:g} Hz: expect more "
+                f"errors than on recordings of {self.rate} Hz"
             )
         return resample_waveform(samples.astype(np.float32), rate, self.rate)

@@ -67,16 +67,16 @@ def add_recording_options(options: ToolOptions) -> None:
 
 
 def model_folder(model: str) -> Path:
-    """The folder of --model. Raises VouchError when none was given, it is not there, or it is no network's."""
+    """The folder of a network. Raises VouchError when none is named, it is not there, or it is another system's."""
     folder = Path(model)
     if not model:
         raise VouchError("--model is needed: the folder of a trained network, as --model=exp/resnet34")
     if not folder.is_dir():
-        raise VouchError(f"--model={model}: there is no such folder; give exp/SYSTEM of a recipe, or one of export-model")
+        raise VouchError(f"there is no folder {model}; give exp/SYSTEM of a recipe, or one of vouch export-model")
     if (folder / "final.ie").exists() or (not (folder / "final.pt").exists() and _is_joint(folder)):
         raise VouchError(
-            f"--model={model} is an i-vector or joint system, and this takes networks; its embeddings are made by "
-            f"the recipe (run.sh --stage 6)"
+            f"{model} is an i-vector or joint system, and this takes networks; its embeddings are made by the recipe "
+            f"(run.sh --stage 6)"
         )
     return folder
 

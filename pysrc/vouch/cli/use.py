@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from vouch.cli.log import log
+from vouch.cli.model_backend import BACKENDS, ModelBackend
 from vouch.cli.options import ToolOptions
 from vouch.cli.trained_model import RecordingModel, add_recording_options
 from vouch.errors import VouchError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import numpy as np
-
-BACKENDS = ("cosine", "plda", "cosine_adapt", "plda_adapt", "plda_coral", "plda_coral_plus")
 
 
 def embed(argv: list[str]) -> int:
@@ -68,7 +60,10 @@ def verify(argv: list[str]) -> int:
     )
     opts, names = options.parse(argv)
     model = RecordingModel(opts)
-    backend = _Backend(model.folder, opts.backend, opts.domain, model.embedding_dim)
+    backend = ModelBackend(model.folder, opts.backend, opts.domain, model.embedding_dim)
+    log(f"scores by {opts.backend}, centred on {backend.mean_file}")
+    if backend.calibration is None:
+        log(f"no {backend.calibration_file}: a score only, no llr; vouch train-calibration makes that file")
     import numpy as np
 
     *enrollment, test = (embedding for _, embedding in model.embed(names))
@@ -77,56 +72,3 @@ def verify(argv: list[str]) -> int:
     if backend.calibration is not None:
         print(f"llr {backend.calibration.apply(score):.7g}")
     return 0
-
-
-class _Backend:
-    """What scores the trials: `backend` and `calibration` of a model's folder. Raises VouchError on what is missing,
-    damaged, or of other dimensions.
-
-    calibration: None where there is none of this backend.
-    """
-
-    def __init__(self, folder: Path, name: str, domain: str, dim: int) -> None:
-        from vouch.backend.calibration import Calibration
-        from vouch.cli.plda import read_model
-        from vouch.io.calibration import read_calibration
-        from vouch.io.tables import read_matrix, read_vector
-
-        there, self._name = folder / "backend", name
-        adapted = there / "mean_adapt.vec"
-        if domain == "auto":
-            domain = "target" if adapted.exists() or name == "cosine_adapt" else "source"
-        mean = adapted if domain == "target" and name != "cosine" else there / "mean.vec"
-        self._mean = read_vector(_needed(mean, folder))
-        if len(self._mean) != dim:
-            raise VouchError(f"{mean} has {len(self._mean)} values, the embeddings of this model {dim}; train it again")
-        log(f"scores by {name}, centred on {mean}")
-        if not name.startswith("cosine"):
-            self._lda, self._plda = (
-                read_matrix(_needed(there / "lda.mat", folder)),
-                read_model(_needed(there / name, folder)),
-            )
-            rows, columns = self._lda.shape
-            if columns not in (dim, dim + 1) or rows != self._plda.dim:
-                raise VouchError(
-                    f"{there}: lda.mat is {rows} x {columns}, {name} has {self._plda.dim} dims, the embeddings {dim}: "
-                    f"they do not belong together; run.sh --stage 7 makes them"
-                )
-        calibration = folder / "calibration" / name
-        self.calibration = Calibration(*read_calibration(str(calibration))) if calibration.exists() else None
-        if self.calibration is None:
-            log(f"no {calibration}: a score only, no log likelihood ratio; vouch train-calibration makes it")
-
-    def score(self, enrollment: np.ndarray, test: np.ndarray) -> float:
-        """enrollment `(recordings, dims)`, test `(dims,)`."""
-        from vouch.backend.verification import cosine_score, plda_score
-
-        if self._name.startswith("cosine"):
-            return cosine_score(enrollment, test, self._mean)
-        return plda_score(enrollment, test, self._mean, self._lda, self._plda)
-
-
-def _needed(path: Path, folder: Path) -> str:
-    if not path.exists():
-        raise VouchError(f"there is no {path}: the backend is made by run.sh --stage 7 --systems {folder.name}")
-    return str(path)
