@@ -108,7 +108,8 @@ class FrontEnd:
         """
         wave = read_wave(name, as_stored=True)
         samples = self._resampled(name, self._of_channel(name, wave.samples, channel), wave.rate)
-        features = self._extractor(samples, vtln_warp=self._options.vtln_warp)
+        with np.errstate(over="ignore", invalid="ignore"):  # the outcome is looked at
+            features = self._extractor(samples, vtln_warp=self._options.vtln_warp)
         duration = wave.samples.shape[1] / wave.rate
         if not len(features):
             raise VouchError(f"{name} lasts {duration:.3g} s, less than a frame; record more speech")
