@@ -172,6 +172,18 @@ def test_names_that_cannot_be_keys(model, recording, capsys):
     assert "is given twice" in refused(capsys, "embed", f"--model={model}", recording, recording)
 
 
+def test_a_list_gives_the_keys_and_may_hold_commands(model, recording, tmp_path, capsys):
+    (tmp_path / "list").write_text(f"a {recording}\nb cat '{recording}' |\n")
+    found = embed(model, f"scp:{tmp_path}/list")
+    assert list(found) == ["a", "b"]
+    assert_near(found["b"], embed(model, recording)[recording])
+    words = ["embed", f"--model={model}", f"scp:{tmp_path}/list"]
+    assert "give nothing beside it" in refused(capsys, *words, recording)
+    assert "pipes are not allowed" in refused(capsys, *words[:2], "--allow-pipes=false", words[2])
+    (tmp_path / "list").write_text("")
+    assert "has no recordings" in refused(capsys, *words)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

@@ -78,10 +78,11 @@ class FrontEnd:
     dither: its generator has the same seed for every recording, so that a recording decides by what it holds, not by
     its name. Raises VouchError on settings that are missing, wrong, or make features of other than `dim` dims.
 
-    Arguments: folder, kind (mfcc or fbank), dim (of the features that the network takes).
+    Arguments: folder, kind (mfcc or fbank), dim (of the features that the network takes), channel (0 is the first; -1:
+    that of features.conf, or else the only one), allow_pipes (run recordings that are commands).
     """
 
-    def __init__(self, folder: Path, kind: str, dim: int) -> None:
+    def __init__(self, folder: Path, kind: str, dim: int, channel: int = -1, allow_pipes: bool = True) -> None:
         for name in SETTINGS:
             if not (folder / name).is_file():
                 raise VouchError(
@@ -98,16 +99,18 @@ class FrontEnd:
             )
         if self._options.vtln_map:
             raise VouchError(f"{features}: --vtln-map wants the speakers of a table; a single recording has none")
+        self._channel = self._options.channel if channel == -1 else channel
+        self._allow_pipes = allow_pipes
         self.rate = int(self._options.sample_frequency)  # Hz
 
-    def __call__(self, name: str, channel: int = -1) -> np.ndarray:
-        """The voiced frames (frames, dims) of a recording, normalised. channel: 0 is the first; -1: that of
-        features.conf, or else the only one. A recording of another sample rate is resampled, and a line says so.
+    def __call__(self, name: str) -> np.ndarray:
+        """The voiced frames (frames, dims) of a recording, normalised. One of another sample rate is resampled, and a
+        line says so.
 
         Raises VouchError on a recording that cannot be read, a channel that is not there, and silence.
         """
-        wave = read_wave(name, as_stored=True)
-        samples = self._resampled(name, self._of_channel(name, wave.samples, channel), wave.rate)
+        wave = read_wave(name, allow_pipes=self._allow_pipes, as_stored=True)
+        samples = self._resampled(name, self._of_channel(name, wave.samples), wave.rate)
         with np.errstate(over="ignore", invalid="ignore"):  # the outcome is looked at
             features = self._extractor(samples, vtln_warp=self._options.vtln_warp)
         duration = wave.samples.shape[1] / wave.rate
@@ -128,8 +131,8 @@ class FrontEnd:
             )
         return frames
 
-    def _of_channel(self, name: str, samples: np.ndarray, asked: int) -> np.ndarray:
-        channels, wanted = len(samples), self._options.channel if asked == -1 else asked
+    def _of_channel(self, name: str, samples: np.ndarray) -> np.ndarray:
+        channels, wanted = len(samples), self._channel
         if wanted == -1 and channels > 1:
             raise VouchError(f"{name} has {channels} channels; choose one with --channel=0 to {channels - 1}")
         if wanted >= channels:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -62,6 +62,7 @@ def add_recording_options(options: ToolOptions) -> None:
     """Offer what tools that embed recordings share."""
     add_model_option(options)
     options.add("channel", -1, "channel of the recordings, 0 is the first; -1 wants one channel")
+    options.add("allow-pipes", True, "run a recording that is a command, 'ffmpeg -i a.mp3 -f wav - |'")
     options.add("num-threads", 1, "processor cores")
     options.add("device", "auto", "where to compute; auto takes a GPU if there is one", choices=("auto", "cpu", "cuda"))
 
@@ -93,7 +94,7 @@ class RecordingModel:
     def __init__(self, opts: SimpleNamespace) -> None:
         if opts.num_threads < 1 or opts.channel < -1:
             raise VouchError(f"--num-threads={opts.num_threads} --channel={opts.channel}: want 1 or more, -1 or more")
-        self.folder, self._channel, self._threads = model_folder(opts.model), opts.channel, opts.num_threads
+        self.folder, self._threads = model_folder(opts.model), opts.num_threads
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")  # as in vouch train
         import torch
 
@@ -104,10 +105,12 @@ class RecordingModel:
         torch.set_num_threads(1)  # threads compute batches of their own
         self._network, saved = open_network(self.folder, self._device)
         self.embedding_dim = self._network.embedding_dim
-        self._front_end = FrontEnd(self.folder, saved["config"]["features"], saved["feature_dim"])
+        self._front_end = FrontEnd(
+            self.folder, saved["config"]["features"], saved["feature_dim"], opts.channel, opts.allow_pipes
+        )
 
-    def embed(self, names: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
-        """(name, embedding (embedding_dim,) float32) of every recording, as extract-embeddings makes them.
+    def embed(self, recordings: Iterable[tuple[str, str]]) -> Iterator[tuple[str, np.ndarray]]:
+        """(key, embedding (embedding_dim,) float32) of every (key, recording), as extract-embeddings makes them.
 
         Raises VouchError naming the first that cannot be embedded.
         """
@@ -116,16 +119,16 @@ class RecordingModel:
         from vouch.training.extraction import embed_utterances
 
         with cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-            for name, embedding in embed_utterances(
-                self._network, self._frames(names), self._device, MAX_FRAMES, self._threads
+            for key, embedding in embed_utterances(
+                self._network, self._frames(recordings), self._device, MAX_FRAMES, self._threads
             ):
-                check_finite_embedding(embedding, name, self.folder)
-                yield name, embedding
+                check_finite_embedding(embedding, key, self.folder)
+                yield key, embedding
 
-    def _frames(self, names: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+    def _frames(self, recordings: Iterable[tuple[str, str]]) -> Iterator[tuple[str, np.ndarray]]:
         least = least_frames(self._network)
-        for name in names:
-            frames = self._front_end(name, self._channel)
+        for key, name in recordings:
+            frames = self._front_end(name)
             if len(frames) < least:
                 raise VouchError(f"{name} has {len(frames)} voiced frames, want {least} or more; record more speech")
-            yield name, frames
+            yield key, frames

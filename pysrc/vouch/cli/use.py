@@ -13,22 +13,18 @@ def embed(argv: list[str]) -> int:
     """Embeddings of recordings."""
     options = ToolOptions(
         "embed",
-        "[options] --model=DIR <recording> ...",
-        "Print or write the embedding of every recording (wav, flac, NIST sphere), in Kaldi's form 'RECORDING [ 0.1 "
-        "... ]': features, voice activity decisions and normalisation by the settings in the model's folder, as in the "
-        "recipe. A recording at another sample rate is resampled, and a line says so. One that cannot be read, has "
-        "several channels, is silent or too short is named, and nothing is written.",
+        "[options] --model=DIR (<recording> ... | scp:<list>)",
+        "Print or write the embedding of every recording (wav, flac, NIST sphere, command), in Kaldi's form 'RECORDING "
+        "[ 0.1 ... ]', or of every line 'KEY RECORDING' of a list as 'KEY [ 0.1 ... ]'. Features, voice activity "
+        "decisions and normalisation are those of the recipe, by the settings in the model's folder. A recording at "
+        "another sample rate is resampled, and a line says so. One that cannot be read, has several channels, is "
+        "silent or too short is named, and nothing is written.",
         (1, None),
     )
     add_recording_options(options)
     options.add("out", "ark,t:-", "where to write: ark:FILE, ark,t:FILE (text), ark,scp:FILE,FILE")
     opts, names = options.parse(argv)
-    for name in names:
-        if len(name.split()) != 1:
-            raise VouchError(f"'{name}' has a space, which the key of an archive cannot have; rename it or make a link")
-        if names.count(name) > 1:
-            raise VouchError(f"'{name}' is given twice; name every recording once")
-    embeddings = list(RecordingModel(opts).embed(names))
+    embeddings = list(RecordingModel(opts).embed(_recordings(names)))
     from vouch.io.tables import TableWriter
 
     with TableWriter(opts.out, "vector") as writer:
@@ -36,6 +32,27 @@ def embed(argv: list[str]) -> int:
             writer.write(name, embedding)
     log(f"{len(embeddings)} embeddings of {len(embeddings[0][1])} dims")
     return 0
+
+
+def _recordings(names: list[str]) -> list[tuple[str, str]]:
+    """(key, recording) of the arguments of embed. Raises VouchError on what makes no key, and on a key twice."""
+    if names[0].startswith("scp:"):
+        if len(names) > 1:
+            raise VouchError(f"{names[0]} is a list; give nothing beside it")
+        from vouch.io.audio import recordings_by_name
+
+        listed = recordings_by_name(names[0].removeprefix("scp:"))
+        if not listed:
+            raise VouchError(f"{names[0]} has no recordings; want lines KEY FILE")
+        return list(listed.items())
+    for name in names:
+        if len(name.split()) != 1:
+            raise VouchError(
+                f"'{name}' has a space, which no key can have; put it into a list, KEY FILE, and give scp:LIST"
+            )
+        if names.count(name) > 1:
+            raise VouchError(f"'{name}' is given twice; name every recording once")
+    return [(name, name) for name in names]
 
 
 def verify(argv: list[str]) -> int:
@@ -66,7 +83,7 @@ def verify(argv: list[str]) -> int:
         log(f"no {backend.calibration_file}: a score only, no llr; vouch train-calibration makes that file")
     import numpy as np
 
-    *enrollment, test = (embedding for _, embedding in model.embed(names))
+    *enrollment, test = (embedding for _, embedding in model.embed((name, name) for name in names))
     score = backend.score(np.stack(enrollment), test)
     print(f"score {score:.7g}")
     if backend.calibration is not None:
