@@ -11,7 +11,7 @@ from model_examples import DIM, RATE, SPEAKERS, speech, write_backend, write_mod
 from recipe_runs import ROOT, succeed
 
 from vouch.cli import main
-from vouch.io.tables import read_table
+from vouch.io.tables import TableWriter, read_table
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +230,12 @@ def test_an_exported_model_is_the_same_without_its_speakers(tmp_path, recording,
     assert not any(name.encode() in content for name in SPEAKERS) and b"head" not in content
     assert b"ann-of-the-training" in (model / "final.pt").read_bytes()  # it would be found
     np.testing.assert_array_equal(embed(out, recording)[recording], embed(model, recording)[recording])
+    with TableWriter(f"ark:{tmp_path}/frames", "matrix") as writer:
+        writer.write("u", np.random.default_rng(0).normal(size=(50, 20)).astype(np.float32))
+    for folder in (model, out):
+        tables = [f"ark:{tmp_path}/frames", f"ark:{tmp_path}/{folder.name}.ark"]
+        assert main(["extract-embeddings", str(folder), *tables]) == 0
+    assert (tmp_path / "model.ark").read_bytes() == (tmp_path / "exported.ark").read_bytes()
     for backend in ("cosine", "plda_coral"):
         words = [f"--backend={backend}", recording, recording]
         capsys.readouterr()
