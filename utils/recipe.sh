@@ -144,7 +144,7 @@ side_by_side() {
 }
 
 train_system() {
-  local step=(train.sh)
+  local step=(train.sh --feature-config "$(config_file "${features[$1]}.conf")" --vad-config "$(config_file vad.conf)" --cmn-config "$(config_file cmn.conf)")
   if [ "${kind_of[$1]}" = ivector ]; then step=(train_ivector.sh --nj "$ivector_jobs"); fi
   if [ -n "${start_of[$1]:-}" ]; then step+=(--start "$exp/${start_of[$1]}"); fi
   if [ -n "${ubm_of[$1]:-}" ]; then step+=(--ubm-data "${ubm_of[$1]}"); fi

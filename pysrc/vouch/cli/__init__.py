@@ -135,6 +135,12 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
         "extract-embeddings": ("embeddings", "extract_embeddings", "embeddings of every utterance of a feature table"),
         "show-config": ("training", "show_config", "check a system's YAML and print it resolved"),
     },
+    "use of a model": {
+        "embed": ("use", "embed", "embeddings of recordings"),
+        "verify": ("use", "verify", "the score of two recordings: is it the same speaker?"),
+        "export-model": ("model_export", "export_model", "a folder of all that the use of a trained network needs"),
+        "export-onnx": ("model_export", "export_onnx", "a trained network as an ONNX file"),
+    },
     "data directories": {
         "validate-data-dir": ("datadir", "validate", "check a Kaldi data directory"),
         "fix-data-dir": ("datadir", "fix", "sort a data directory, keep what all its files share"),
