@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from corpora.report import Report
 from corpora.tree import Tree
+from vouch.corpora.report import Report
 
 CHANNELS = {"a": 1, "b": 2}
 
