@@ -56,10 +56,13 @@ def find_lists(given: str, tables: Mapping[str, list[Path]]) -> list[tuple[str, 
         if not found:
             raise VouchError(f"--lists {folder}: none of {', '.join(NAMES)} is in this folder; name the files")
         return sorted(found)
-    return [_named(word) for word in ([given] if folder.is_file() else _words(given))]
+    return [_named(word) for word in _words(given)]
 
 
 def _words(given: str) -> list[str]:
+    """FILE or NAME=FILE, whatever spaces it has, or several, in which spaces are quoted."""
+    if any(Path(file).expanduser().is_file() for file in (given, given.partition("=")[2])):
+        return [given]
     try:
         return shlex.split(given)
     except ValueError as error:
