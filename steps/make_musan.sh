@@ -28,7 +28,7 @@ fi
 for kind in noise music speech; do
   [ -d "$musan/$kind" ] || fail "$musan/$kind is missing; is MUSAN unpacked there?"
   find -L "$musan/$kind" -iname '*.wav' | sort |
-    awk 'NR == FNR {sung[$1]; next} {key = $0; sub(/.*\//, "", key); sub(/\.[^.]*$/, "", key)}
+    awk 'FILENAME == ARGV[1] {sung[$1]; next} {key = $0; sub(/.*\//, "", key); sub(/\.[^.]*$/, "", key)}
       !(key in sung) {print key " " $0}' "$sung" - | sort >"$out/.musan_$kind.new"
   [ -s "$out/.musan_$kind.new" ] || fail "$musan/$kind has no wav files"
   twice=$(cut -d' ' -f1 "$out/.musan_$kind.new" | uniq -d | head -n 1)

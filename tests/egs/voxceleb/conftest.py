@@ -29,8 +29,8 @@ def damaged(corpora: Path, tmp_path: Path) -> Path:
 FFMPEG = """#!{python}
 # Stands for ffmpeg: the m4a of the tests is the wav in three boxes. FFMPEG_LOG in the environment: a file that every
 # call adds its input to. By the end of the input it fails ("damaged"), complains ("odd"), writes less than it says
-# ("short") or finds the disk full ("full").
-import os, struct, sys
+# ("short"), finds the disk full ("full") or does not end ("hang").
+import os, struct, sys, time
 arguments = sys.argv[1:]
 source, target = arguments[arguments.index("-i") + 1], arguments[-1]
 data = open(source, "rb").read()
@@ -48,6 +48,9 @@ if b"damaged" in data[-40:]:
     sys.exit("[aac] moov atom not found\\n" + source + ": Invalid data found when processing input")
 if b"full" in data[-40:]:
     sys.exit("av_interleaved_write_frame(): No space left on device")
+if b"hang" in data[-40:]:
+    open(target, "wb").write(wave[:100])
+    time.sleep(60)
 if b"odd" in data[-40:]:
     sys.stderr.write("[aac] Input buffer exhausted before END element found\\n")
 if b"short" in data[-40:]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
+import time
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from preparations import edit, lines, table
+from preparations import edit, environment, lines, outside, table
 
 from vouch.cli.wave_commands import in_process_commands
 from vouch.io.audio import read_wave
-from voxceleb.trees import read, wrap, wrap_all
+from voxceleb.trees import LOCAL, read, wrap, wrap_all
 
 META = "voxceleb1/vox1_meta.csv"
 
@@ -184,6 +187,25 @@ def test_a_full_disk_is_no_damage(damaged: Path, many: list[Path], tmp_path: Pat
     assert done.returncode == 1 and "the disk is full" in done.stderr
 
 
+def test_a_killed_run_leaves_nothing_published(damaged: Path, many: list[Path], tmp_path: Path, ffmpeg: Path) -> None:
+    mark(many[3], b"hang")
+    folder, out = tmp_path / "decoded", tmp_path / "out"
+    arguments = [f"--{name}={damaged}/{name}" for name in ("voxceleb1", "voxceleb2")]
+    arguments += [f"--lists={damaged}/voxceleb1/veri_test.txt", f"--decode-to={folder}", "--nj=1", str(out)]
+    command = ["bash", str(LOCAL / "prepare_data.sh"), *arguments]
+    running = subprocess.Popen(command, env=environment(), start_new_session=True, stderr=subprocess.DEVNULL)
+    while running.poll() is None and not (ffmpeg.exists() and str(many[3]) in lines(ffmpeg)):
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL
+    assert not any((out / name).exists() for name in ("train", "test", "sources.tsv"))
+    mark(many[3], b"")
+    assert outside(*command[1:]).returncode == 0
+    assert len(table(out / "train/utt2spk")) == 120 + 12 and not (out / ".tmp").exists()
+    assert sum(path.is_file() for path in folder.rglob("*")) == 120
+    assert [lines(ffmpeg).count(str(path)) for path in many[:4]] == [1, 1, 1, 2]
+
+
 @pytest.mark.parametrize("option", ["--decode-to=decoded", "--decode-to="])
 def test_without_ffmpeg_it_is_said_how_to_get_it(
     damaged: Path, many: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
@@ -286,6 +308,7 @@ def test_genders_that_are_not_told(damaged: Path, whole: Path, tmp_path: Path) -
     (damaged / "voxceleb2/vox2_meta.csv").unlink()
     done = list_o(damaged, tmp_path / "out")
     assert done.returncode == 0 and "do not tell those of 7 of 10 speakers" in "".join(warnings(done))
+    assert "VoxCeleb2 test\t4\t1" in (tmp_path / "out/.tmp/sources.tsv").read_text()  # by the folders then
     assert not (tmp_path / "out/.tmp/train/spk2gender").exists() and names(tmp_path / "out/.tmp") == names(whole)
 
 

@@ -176,13 +176,12 @@ def prepare(options: argparse.Namespace, folders: Mapping[str, Path], folder: Pa
 
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    rows = [
+    rows = (
         (utterance, speaker_of(utterance), audio.entry(releases[corpus], utterance))
         for corpus, own in train.items()
         for utterance in own
-    ]
+    )
     write_data_dir(folder / "train", rows, genders_of(trained, releases, report))
-    del rows
     if test:
         write_test(folder / "test", releases[VOXCELEB1], test, lists, audio)
     sources = source_rows(releases, trained, test)
