@@ -354,6 +354,17 @@ def test_a_list_must_be_whole_or_be_left_out_in_part_by_wish(
     assert names(tmp_path / "out/.tmp") == names(whole)  # its speaker stays out of the training part
 
 
+def test_a_speaker_without_trials_left_is_not_trained_on(damaged: Path, whole: Path, tmp_path: Path) -> None:
+    path = damaged / "voxceleb1/mine.txt"
+    extra = [name for name in sorted(names(whole)) if name.startswith("id10001")]
+    left = lines(whole / "test/trials")[0]
+    path.write_text(f"0 id10270-none-00001 {extra[0]}\n{left}\n")
+    done = read(damaged, tmp_path / "out", f"--lists={path}", "--allow-missing=true")
+    assert done.returncode == 0, done.stderr
+    assert lines(tmp_path / "out/.tmp/test/trials") == [left]
+    assert not any(name.startswith(("id10001", "id10270")) for name in names(tmp_path / "out/.tmp"))
+
+
 # --- what would make results wrong ------------------------------------------------------------------------------------
 
 

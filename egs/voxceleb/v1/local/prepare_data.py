@@ -12,54 +12,36 @@ import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from vouch.corpora.folders import refuse_inside
 from vouch.corpora.report import NAME, Report
-from vouch.corpora.writing import write_data_dir, write_rows
+from vouch.corpora.writing import write_data_dir
 from vouch.errors import VouchError
 from vouch.io.datadir import write_lines
 from vox.audio import Audio
 from vox.lists import NAMES, ListReader, TrialList, complete, find_lists
 from vox.names import speaker_of
-from vox.release import META, PREFIX, VOXCELEB1, VOXCELEB1_TEST, VOXCELEB2, Release
-
-PUBLISHED = {  # utterances and speakers
-    "VoxCeleb1": (153516, 1251),
-    "VoxCeleb1 dev": (148642, 1211),
-    "VoxCeleb1 test": (4874, 40),
-    "VoxCeleb2 dev": (1092009, 5994),
-    "VoxCeleb2 test": (36237, 118),
-}
+from vox.release import META, VOXCELEB1, VOXCELEB2, Release
+from vox.sources import source_rows, write_sources
 
 
 def fail(message: str) -> NoReturn:
     sys.exit(f"{NAME}: error: {message}")
 
 
-class Source(NamedTuple):
-    """A row of sources.tsv: what was found of a set, and of the published numbers (None: there are none)."""
-
-    name: str
-    utterances: int
-    speakers: int
-    published: tuple[int, int] | None
-
-    def fields(self) -> tuple[object, ...]:
-        found = self.utterances, self.speakers
-        if self.published is None:
-            return self.name, *found, "-", "-", "-", "-"
-        return self.name, *found, *self.published, *(n - p for n, p in zip(found, self.published, strict=True))
-
-
-def read_lists(given: str, release: Release, allow_missing: bool, report: Report) -> dict[str, TrialList]:
-    """The chosen lists, whose utterances have files."""
+def read_lists(given: str, release: Release, report: Report) -> dict[str, TrialList]:
+    """The chosen lists by name."""
     meta = release.meta.path
     told = f"{meta} has no such name" if meta else f"{META[VOXCELEB1]} is neither in {release.root} nor above"
     lists = ListReader(release.meta.ids, told, report).read(find_lists(given, release.tables))
     for name, own in lists.items():
         print(f"{NAME}: {name}: {len(own.trials)} trials of {own.path}")
-    return complete(lists, release.files, allow_missing, report)
+    return lists
+
+
+def utterances_of(lists: Mapping[str, TrialList]) -> set[str]:
+    return {utterance for own in lists.values() for utterance in own.utterances()}
 
 
 def training_part(releases: Mapping[str, Release], tested: set[str]) -> dict[str, list[str]]:
@@ -91,57 +73,12 @@ def genders_of(train: Iterable[str], releases: Mapping[str, Release], report: Re
     return {speaker: told[speaker] for speaker in speakers}
 
 
-def source_rows(releases: Mapping[str, Release], train: list[str], test: set[str]) -> list[Source]:
-    """A row for each set of a corpus that is given, and for what is written; damaged files do not count."""
-    rows = []
-    for corpus, release in releases.items():
-        sets: dict[str, list[str]] = {"dev": [], "test": []}
-        for utterance in release.files:
-            sets[release.set_of(utterance)].append(utterance)
-        if corpus == VOXCELEB1:
-            rows.append(_source(corpus, release.files, PUBLISHED))
-        rows += [_source(f"{corpus} {name}", own, PUBLISHED) for name, own in sets.items()]
-    rows.append(_source("train", train, published_train(releases, train)))
-    return [*rows, Source("test", len(test), len({speaker_of(utterance) for utterance in test}), None)]
-
-
-def published_train(releases: Iterable[str], train: list[str]) -> dict[str, tuple[int, int]]:
-    """What the training part has, by the published numbers: VoxCeleb2, and VoxCeleb1 dev where just that is taken; all
-    together 1,276,888 utterances of 7,323 speakers, as in Kaldi's recipe. Empty where another part is taken."""
-    sets = ["VoxCeleb2 dev", "VoxCeleb2 test"] if VOXCELEB2 in releases else []
-    older = {speaker for speaker in map(speaker_of, train) if speaker.startswith(PREFIX[VOXCELEB1])}
-    if older & VOXCELEB1_TEST:
-        return {}
-    if older:
-        sets.append("VoxCeleb1 dev")
-    utterances, speakers = zip(*(PUBLISHED[name] for name in sets), strict=True)
-    return {"train": (sum(utterances), sum(speakers))}
-
-
-def _source(name: str, utterances: Iterable[str], published: Mapping[str, tuple[int, int]]) -> Source:
-    own = list(utterances)
-    return Source(name, len(own), len({speaker_of(utterance) for utterance in own}), published.get(name))
-
-
-def tell_sources(rows: list[Source], report: Report) -> None:
-    """Print the table, and warn of every difference to the published numbers."""
-    print(
-        f"{'source':16s} {'utterances':>10s} {'speakers':>8s} {'published':>10s} {'speakers':>8s} {'difference':>10s}"
-    )
-    for row in rows:
-        name, utterances, speakers, published, of_speakers, difference, _ = row.fields()
-        print(f"{name:16s} {utterances:10d} {speakers:8d} {published!s:>10s} {of_speakers!s:>8s} {difference!s:>10s}")
-        if row.published is not None and row.published != (utterances, speakers):
-            message = f"{utterances} utterances of {speakers} speakers; published are {published} of {of_speakers}"
-            report.warn(row.name, "counts that differ", message)
-
-
 def write_test(directory: Path, release: Release, test: set[str], lists: Mapping[str, TrialList], audio: Audio) -> None:
     """The data directory of all trials, each utterance its own speaker, with the trials of all lists and of each."""
     write_data_dir(directory, [(name, name, audio.entry(release, name)) for name in test], {})
     union = sorted({trial for own in lists.values() for trial in own.trials})
     for name, trials in (("trials", union), *((f"trials_{name}", own.trials) for name, own in lists.items())):
-        write_lines(directory / name, [trial.encode() for trial in trials])
+        write_lines(directory / name, [os.fsencode(trial) for trial in trials])
 
 
 def prepare(options: argparse.Namespace, folders: Mapping[str, Path], folder: Path, report: Report) -> None:
@@ -152,24 +89,26 @@ def prepare(options: argparse.Namespace, folders: Mapping[str, Path], folder: Pa
         releases[corpus] = Release(corpus, root, NAMES if corpus == VOXCELEB1 else (), report)
     lists: dict[str, TrialList] = {}
     if VOXCELEB1 in releases:
-        lists = read_lists(options.lists, releases[VOXCELEB1], options.allow_missing, report)
+        lists = read_lists(options.lists, releases[VOXCELEB1], report)
     elif options.lists:
         raise VouchError("--lists is given, and --voxceleb1, whose utterances they name, is not; give both")
     else:
         print(f"{NAME}: --voxceleb1 is not given: training data only, no test")
-    test = {utterance for own in lists.values() for utterance in own.utterances()}
-    tested = {speaker_of(utterance) for utterance in test}
-    train = training_part(releases, tested)
+    tested = {speaker_of(utterance) for utterance in utterances_of(lists)}  # also those whose files are missing
+    allow_missing, check_headers = options.allow_missing == "true", options.check_headers == "true"
+    if lists:  # before hours of decoding, and again after it
+        lists = complete(lists, releases[VOXCELEB1].files, allow_missing, report)
+    train, test = training_part(releases, tested), utterances_of(lists)
 
-    audio = Audio(report, options.check_headers, options.decode_to, options.nj)
-    if not options.check_headers:
+    audio = Audio(report, check_headers, options.decode_to, options.nj)
+    if not check_headers:
         print(f"{NAME}: --check-headers false: no file is opened, and all are taken to be whole, 16 kHz and mono")
     for corpus, release in releases.items():
         audio.use(release, [*train[corpus], *sorted(test if corpus == VOXCELEB1 else ())])
         train[corpus] = [utterance for utterance in train[corpus] if utterance in release.files]
     if lists:
-        lists = complete(lists, releases[VOXCELEB1].files, options.allow_missing, report)
-        test = {utterance for own in lists.values() for utterance in own.utterances()}
+        lists = complete(lists, releases[VOXCELEB1].files, allow_missing, report)
+        test = utterances_of(lists)
     trained = [utterance for own in train.values() for utterance in own]
     if not trained:
         raise VouchError(f"none of the files that are left to train on is usable (warnings above and in {report.file})")
@@ -184,15 +123,7 @@ def prepare(options: argparse.Namespace, folders: Mapping[str, Path], folder: Pa
     write_data_dir(folder / "train", rows, genders_of(trained, releases, report))
     if test:
         write_test(folder / "test", releases[VOXCELEB1], test, lists, audio)
-    sources = source_rows(releases, trained, test)
-    header = ("source", "utterances", "speakers", "published_utterances", "published_speakers")
-    header += ("difference_utterances", "difference_speakers")
-    write_rows(folder / "sources.tsv", [header, *(row.fields() for row in sources)])
-    tell_sources(sources, report)
-
-
-def _flag(text: str) -> bool:
-    return {"true": True, "false": False}[text]
+    write_sources(folder / "sources.tsv", source_rows(releases, trained, test), report)
 
 
 def run() -> None:
@@ -201,7 +132,7 @@ def run() -> None:
     for name in ("voxceleb1", "voxceleb2", "lists", "decode-to"):
         parser.add_argument(f"--{name}", default="")
     for name in ("check-headers", "allow-missing"):
-        parser.add_argument(f"--{name}", type=_flag, required=True)
+        parser.add_argument(f"--{name}", choices=("true", "false"), required=True)
     parser.add_argument("--nj", type=int, default=4)
     parser.add_argument("out", type=Path, help="folder of the data directories; they are left in OUT/.tmp")
     options = parser.parse_args()
