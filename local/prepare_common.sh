@@ -64,16 +64,20 @@ publish() {
   done
 }
 
-# is_published NAME: does OUT/NAME hold the same tables as $tmp/NAME?
+# is_published NAME: does OUT/NAME hold the same tables as $tmp/NAME? Files of later steps there (feats.scp) do not count.
 is_published() {
   local file
   [ -e "$tmp/$1" ] && [ -e "$out/$1" ] || return 1
-  for file in "" /wav.scp /segments /utt2spk /spk2utt /spk2gender /spk2age /trials /trials_tgl /trials_yue /trial_info.tsv; do
-    if [ -f "$tmp/$1$file" ] || [ -f "$out/$1$file" ]; then
-      cmp -s "$tmp/$1$file" "$out/$1$file" || return 1
+  [ -d "$tmp/$1" ] || { cmp -s "$tmp/$1" "$out/$1"; return; }
+  for file in wav.scp segments utt2spk spk2utt spk2gender spk2age trials trial_info.tsv $(trial_lists "$tmp/$1" "$out/$1"); do
+    if [ -f "$tmp/$1/$file" ] || [ -f "$out/$1/$file" ]; then
+      cmp -s "$tmp/$1/$file" "$out/$1/$file" || return 1
     fi
   done
 }
+
+# trial_lists DIR...: names of the trial lists (trials_tgl) in these data directories.
+trial_lists() { find "$@" -maxdepth 1 -name 'trials_*' -printf '%f\n' | sort -u; }
 
 count_trials() {
   [ ! -f "$1" ] || awk '{n[$3]++} END {printf ", %d target and %d nontarget trials", n["target"], n["nontarget"]}' "$1"
