@@ -160,6 +160,7 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
         "wav-cut": ("audio", "wav_cut", "take a channel and a stretch of one recording, and resample it"),
         "make-mini-corpus": ("corpora", "make_mini_corpus", "synthesise the embedded two-domain corpus"),
         "make-trials": ("corpora", "make_trials", "enrollment and test directories and trials by the 1/3 protocol"),
+        "sample-trials": ("sample_trials", "sample_trials", "random trials of known speakers, for a calibration"),
     },
 }
 
