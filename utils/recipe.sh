@@ -143,6 +143,7 @@ side_by_side() {
   [ -z "$failed" ] || fail "this failed for$failed; the message stands above"
 }
 
+settings_of() { echo "$conf/$1.yaml"; } # of a system; a recipe may have its own
 train_system() {
   local step=(train.sh --feature-config "$(config_file "${features[$1]}.conf")" --vad-config "$(config_file vad.conf)" --cmn-config "$(config_file cmn.conf)")
   if [ "${kind_of[$1]}" = ivector ]; then step=(train_ivector.sh --nj "$ivector_jobs"); fi
@@ -152,13 +153,13 @@ train_system() {
     case ${trained_on[$1]} in train) step+=(--target "$data/${features[$1]}/adapt") ;; *) step+=(--target "$data/${features[$1]}/adapt_aug_nosil") ;; esac
   fi
   "$steps/${step[0]}" "${step[@]:1}" --cmd "$train_cmd" --num-threads "$share" --device "$device" --force "$force" \
-    "$conf/$1.yaml" "$data/${features[$1]}/${trained_on[$1]}" "$exp/$1"
+    "$(settings_of "$1")" "$data/${features[$1]}/${trained_on[$1]}" "$exp/$1"
 }
 
-# train_systems: each of $systems, into $exp/SYSTEM; those that start from another after it.
+# train_systems SYSTEM...: each of them, into $exp/SYSTEM; those that start from another after it.
 train_systems() {
   local names=() now later system
-  for system in $systems; do
+  for system in "$@"; do
     if [ "${kind_of[$system]}" != joint ]; then names+=("$system"); continue; fi
     mkdir -p "$exp/$system"
     vouch show-config "$conf/$system.yaml" >"$exp/$system/config.yaml.new" && mv "$exp/$system/config.yaml.new" "$exp/$system/config.yaml"

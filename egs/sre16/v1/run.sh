@@ -200,7 +200,8 @@ done
 
 if runs 4; then
   announce 4 "training of $systems"
-  train_systems
+  # shellcheck disable=SC2086 # several systems
+  train_systems $systems
 fi
 if runs 5; then embed_systems 5 "${parts[@]}"; fi
 if runs 6; then train_backends 6 "$has_adapt"; fi
