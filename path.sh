@@ -3,7 +3,7 @@
 # packages of requirements.txt; later uses only set PATH. VOUCH_PYTHON=/path/to/python uses that interpreter and its
 # packages instead (a cluster's own torch).
 
-VOUCH_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+VOUCH_ROOT=$(dirname "$(realpath "${BASH_SOURCE[0]}")") # a recipe of egs has links to this file and to steps
 export VOUCH_ROOT
 export LC_ALL=C  # data directories are sorted in C order, as Kaldi's
 export PYTHONUNBUFFERED=1

@@ -51,26 +51,16 @@ if [[ " $* " == *" --help "* || " $* " == *" -h "* ]]; then echo "$help_message"
 . "$HERE/cmd.sh"
 . "$HERE/utils/parse_options.sh"
 . "$HERE/utils/done.sh"
-fail() { echo "run.sh: error: $*" >&2; exit 1; }
+started=$SECONDS
+. "$HERE/utils/recipe.sh"
 if [ $# -ne 0 ]; then fail "unexpected argument '$1'; options have the form --name VALUE (--help lists them)"; fi
-for number in "$stage" "$stop_stage" "$nj" "$seed"; do
-  [[ $number =~ ^[0-9]+$ ]] || fail "'$number' is not a number; --stage, --stop-stage, --nj and --seed take one"
-done
-if [ "$stage" -lt 1 ] || [ "$stage" -gt 9 ] || [ "$stop_stage" -lt "$stage" ]; then
-  fail "stages $stage to $stop_stage are not within 1 to 9"$'\n'"$STAGES"
-fi
-[ -n "${systems// /}" ] || fail "--systems is empty; name one or more YAML files of the settings folder"
-absolute() { case $1 in "" | /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
+check_options 1 9
 out=$(absolute "${out:-$HERE}")
 corpus=$(absolute "${corpus:-$out/corpus}")
 noise=$(absolute "$noise") music=$(absolute "$music") babble=$(absolute "$babble") rirs=$(absolute "$rirs")
 if [ ! -f "$prepare" ] && [ -f "$HERE/$prepare" ]; then prepare=$HERE/$prepare; fi
 [ -f "$prepare" ] || fail "there is no data-preparation script '$prepare'; local/ has some, --prepare chooses"
-if [ "$nj" -eq 0 ]; then nj=$(getconf _NPROCESSORS_ONLN); fi
-data=$out/data exp=$out/exp results=$out/results steps=$HERE/steps
-started=$SECONDS
-
-[[ $device =~ ^(auto|cpu|cuda)$ ]] || fail "--device '$device', want auto, cpu or cuda"
+data=$out/data exp=$out/exp results=$out/results
 for place in "$noise" "$music" "$babble" "$rirs"; do
   [ -z "$place" ] || [ -e "$place" ] || fail "there is no '$place' (--noise, --music, --babble, --rirs take a folder or an scp)"
 done
@@ -80,78 +70,12 @@ for system in $systems; do # a mistyped name is seen before any work
   [ -n "$conf" ] || compgen -G "$HERE/conf/$system.yaml" >/dev/null || compgen -G "$HERE/conf/*/$system.yaml" >/dev/null ||
     fail "there is no system '$system' in conf or a folder of it"
 done
-for fusion in $fusions; do
-  [[ $fusion == *?+?* ]] || fail "--fusions: '$fusion' is one system; join two or more with +"
-  [[ $fusion != *:* || $fusion =~ ^[^:+]+:[^:+]+(\+[^:+]+:[^:+]+)+$ ]] ||
-    fail "--fusions: '$fusion' names a backend for some of its systems; name one for each, or for none"
-  [ "$(tr + '\n' <<<"$fusion" | sed 's/=.*//' | sort | uniq -d | wc -l)" -eq 0 ] || fail "--fusions: '$fusion' has a system twice"
-  for part in ${fusion//+/ }; do
-    [[ $part =~ ^([^:=]+)(:(cosine|cosine_adapt|plda|plda_adapt|plda_coral|plda_coral_plus))?(=([0-9]+\.?[0-9]*|\.[0-9]+))?$ && ! $part =~ =[0.]*$ ]] ||
-      fail "--fusions: '$part' of '$fusion' is not SYSTEM, SYSTEM:BACKEND (cosine, cosine_adapt, plda, plda_adapt, plda_coral, plda_coral_plus), each with =WEIGHT (above 0) or not"
-    name=${part%%[:=]*}
-    [[ " $systems $target_systems " == *" $name "* || -d $exp/$name ]] ||
-      fail "--fusions: '$name' of '$fusion' is not among --systems, nor in $exp"
-  done
-done
+check_fusions "$target_systems"
 
-announce() { echo; echo "=== stage $1: $2 ($(date '+%H:%M:%S'), $((SECONDS - started)) s since the start)"; }
-runs() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
-
-# The settings: feature and VAD configurations, augment.conf, and one YAML a system.
-declare -A features=() kind_of=() frontend=() backend_options=() backend_data=() trained_on=() parts_of=()
-kinds=""       # of features
-networks=""    # systems with a network
-adversarial="" # those of them that train on unlabelled target speech, too
-config_file() { if [ -f "$conf/$1" ]; then echo "$conf/$1"; else echo "$HERE/conf/$1"; fi; }
-known_systems() { for file in "$conf"/*.yaml; do basename "$file" .yaml; done | tr '\n' ' '; }
-read_settings() {
-  local system seen="" before values members member lda_dim iterations within between speed source objective ceps order window
-  kinds="" networks="" adversarial=""
-  if [ ! -d "$conf" ] && [ -d "$HERE/$conf" ]; then conf=$HERE/$conf; fi
-  [ -d "$conf" ] || fail "there is no settings folder '$conf'; --conf takes one like conf"
-  for system in $systems; do
-    before=$seen seen="$seen $system"
-    [ -f "$conf/$system.yaml" ] ||
-      fail "there is no system '$system': $conf/$system.yaml is missing; there are $(known_systems)"
-    values=$(vouch show-config \
-      --get=kind,features=none,systems=none,backend.lda_dim,backend.plda_iterations,backend.within_scale,backend.between_scale,backend.speed_copies,training.source.type=none,objective.type=none,frontend.num_ceps=0,frontend.delta_order=0,frontend.delta_window=0 \
-      "$conf/$system.yaml")
-    read -r "kind_of[$system]" "features[$system]" members lda_dim iterations within between speed source objective ceps order window <<<"${values//$'\n'/ }"
-    backend_options[$system]="--lda-dim $lda_dim --plda-iterations $iterations --within-scale $within --between-scale $between"
-    backend_data[$system]=train_backend
-    if [ "$speed" = true ]; then backend_data[$system]=train_aug; fi
-    frontend[$system]=""
-    case ${kind_of[$system]} in
-      network)
-        networks="$networks $system"
-        trained_on[$system]=train_aug_nosil
-        if [ "$source" = waveforms ]; then trained_on[$system]=train; fi # augmented while the network trains
-        case $objective in danse | gan) adversarial="$adversarial $system" ;; esac
-        ;;
-      ivector)
-        trained_on[$system]=train_$system
-        frontend[$system]="--num-ceps $ceps --delta-order $order --delta-window $window"
-        ;;
-      joint)
-        parts_of[$system]=${members//+/ }
-        for member in ${parts_of[$system]}; do
-          [[ $member != "$system" && (" $before " == *" $member "* || -d $exp/$member) ]] ||
-            fail "$conf/$system.yaml joins $member, which is not before it in --systems, nor in $exp"
-        done
-        continue # it takes the embeddings of others
-        ;;
-    esac
-    case " $kinds " in *" ${features[$system]} "*) ;; *) kinds="$kinds ${features[$system]}" ;; esac
-  done
-  echo "run.sh: settings from $conf, systems $systems, data in $data"
-}
 if [ -n "$conf" ]; then read_settings; fi # else the data preparation may choose them
 
 if runs 1; then mkdir -p "$out" || fail "cannot make $out; choose another --out"; fi
-if [ -d "$out" ]; then # one run at a time
-  exec 8>"$out/.lock"
-  flock -n 8 || { echo "run.sh: another run works in $out (or what a killed one left); waiting for it" >&2; flock 8; }
-fi
+if [ -d "$out" ]; then lock_folder "$out"; fi
 
 if runs 1; then
   announce 1 "data directories by ${prepare##*/}"
@@ -256,90 +180,33 @@ if runs 4; then
   done
 fi
 
-# Without a GPU the systems are trained side by side, as many as there are cores, each on its share of them: many small
-# operations gain little from a second core, and lose much when it is busy.
-train_system() {
-  local step=(train.sh)
-  if [ "${kind_of[$1]}" = ivector ]; then step=(train_ivector.sh --nj "$ivector_jobs"); fi
-  if [[ " $adversarial " == *" $1 "* ]]; then
-    case ${trained_on[$1]} in train) step+=(--target "$data/${features[$1]}/adapt") ;; *) step+=(--target "$data/${features[$1]}/adapt_aug_nosil") ;; esac
-  fi
-  "$steps/${step[0]}" "${step[@]:1}" --cmd "$train_cmd" --num-threads "$2" --device "$device" --force "$force" \
-    "$conf/$1.yaml" "$data/${features[$1]}/${trained_on[$1]}" "$exp/$1"
-}
 if runs 5; then
   announce 5 "training of $systems"
-  names=() # of the systems that are trained
-  for system in $systems; do
-    if [ "${kind_of[$system]}" != joint ]; then names+=("$system"); continue; fi
-    mkdir -p "$exp/$system"
-    vouch show-config "$conf/$system.yaml" >"$exp/$system/config.yaml.new" && mv "$exp/$system/config.yaml.new" "$exp/$system/config.yaml"
-  done
-  if [[ ${#names[@]} -le 1 || $train_cmd == *--gpu* ]]; then
-    for system in "${names[@]}"; do train_system "$system" "$nj"; done
-  else
-    together=$((nj < ${#names[@]} ? nj : ${#names[@]}))
-    trainings=() failed=""
-    trap 'kill "${trainings[@]}" 2>/dev/null || true; wait' EXIT
-    for system in "${names[@]}"; do
-      while [ "$(jobs -pr | wc -l)" -ge "$together" ]; do wait -n || true; done
-      train_system "$system" "$((nj / together))" &
-      trainings+=($!)
-    done
-    for i in "${!names[@]}"; do wait "${trainings[i]}" || failed="$failed ${names[i]}"; done
-    trap - EXIT
-    [ -z "$failed" ] || fail "the training of$failed failed; its message stands above"
-  fi
+  train_systems
 fi
 
-if runs 6; then
-  for system in $systems; do
-    announce 6 "embeddings of $system"
-    if [ "${kind_of[$system]}" = joint ]; then
-      folders=()
-      for member in ${parts_of[$system]}; do folders+=("$exp/$member/embeddings"); done
-      for part in ${backend_data[$system]} $parts; do
-        "$steps/join_embeddings.sh" --force "$force" "${backend_data[$system]}" "$part" "$exp/$system/embeddings/$part" "${folders[@]}"
-      done
-      continue
-    fi
-    case ${kind_of[$system]} in network) final=final.pt ;; ivector) final=final.ie ;; esac
-    need "$exp/$system/$final" "run.sh --stage 5 --systems $system"
-    kind=${features[$system]}
-    for part in ${backend_data[$system]} $parts; do
-      # shellcheck disable=SC2086 # several words
-      "$steps/extract_embeddings.sh" ${frontend[$system]} --cmn-config "$(config_file cmn.conf)" --nj "$nj" --cmd "$extract_cmd" \
-        --device "$device" --force "$force" \
-        "$exp/$system" "$data/$kind/$part" "$exp/$system/embeddings/$part"
-    done
-  done
-fi
-
+# shellcheck disable=SC2086 # several parts
+if runs 6; then embed_systems 6 $parts; fi
 if runs 7; then
-  for system in $systems; do need "$exp/$system/config.yaml" "run.sh --stage 5 --systems $system"; done
-  for system in $systems; do
-    announce 7 "backends of $system"
-    adapt=()
-    if [ -d "$data/adapt" ]; then adapt=("$exp/$system/embeddings/adapt"); fi
-    # shellcheck disable=SC2086 # several words
-    "$steps/train_backend.sh" ${backend_options[$system]} \
-      "$exp/$system/embeddings/${backend_data[$system]}" "$exp/$system/backend" "${adapt[@]}"
-  done
+  if [ "$lists" = source ]; then train_backends 7; else train_backends 7 adapt; fi
 fi
 
 backends="cosine plda"
 if [ -d "$data/adapt" ]; then backends="cosine cosine_adapt plda plda_adapt plda_coral plda_coral_plus"; fi
-if runs 8; then
-  for system in $systems; do
-    announce 8 "scores of $system"
-    rm -rf "$exp/$system/scores"
-    for list in $lists; do
-      case $list in source) prefix="" mean=mean.vec ;; target) prefix=adapt_ mean=mean_adapt.vec ;; esac
-      "$steps/score.sh" --backends "$backends" "$exp/$system/backend" "$exp/$system/backend/$mean" \
-        "$exp/$system/embeddings/${prefix}enroll" "$exp/$system/embeddings/${prefix}test" \
-        "$data/${prefix}test" "$exp/$system/scores" "$list"
-    done
+score_system() {
+  local list prefix mean
+  announce 8 "scores of $1"
+  rm -rf "$exp/$1/scores"
+  for list in $lists; do
+    case $list in source) prefix="" mean=mean.vec ;; target) prefix=adapt_ mean=mean_adapt.vec ;; esac
+    "$steps/score.sh" --backends "$backends" "$exp/$1/backend" "$exp/$1/backend/$mean" \
+      "$exp/$1/embeddings/${prefix}enroll" "$exp/$1/embeddings/${prefix}test" \
+      "$data/${prefix}test" "$exp/$1/scores" "$list"
   done
+}
+if runs 8; then
+  # shellcheck disable=SC2086 # several systems
+  side_by_side "" score_system $systems
   rm -rf "$exp"/fusion:*
   for fusion in $fusions; do
     announce 8 "fused scores of $fusion"
@@ -350,29 +217,31 @@ if runs 8; then
   done
 fi
 
-evaluate() { # SYSTEM FOLDER: its scores of the list $name
-  for scores in "$2/scores/$name"/*.scores; do
-    backend=${scores##*/}
-    vouch evaluate --print-args=false --system="$1" --backend="${backend%.scores}" --trials-name="$name" \
-      "$trials" "$scores" "${scores%.scores}.tsv"
-  done
-}
-if runs 9; then
-  announce 9 "results"
+evaluate() { # a system, or a fusion: its scores of every list
+  local list test trials name backend scores
   for list in $lists; do
     case $list in source) test="test" ;; target) test="adapt_test" ;; esac
     for trials in "$data/$test"/trials "$data/$test"/trials_*; do
       [ -f "$trials" ] || continue
       name=$list${trials#"$data/$test/trials"}
-      for system in $systems; do
-        for backend in $backends; do need "$exp/$system/scores/$name/$backend.scores" "run.sh --stage 8 --systems $system"; done
-        evaluate "$system" "$exp/$system"
+      for backend in $([[ $1 == fusion:* ]] || echo "$backends"); do
+        need "$exp/$1/scores/$name/$backend.scores" "run.sh --stage 8 --systems $1"
       done
-      for folder in "$exp"/fusion:*; do
-        if [ -d "$folder" ]; then evaluate "${folder##*/}" "$folder"; fi
+      for scores in "$exp/$1/scores/$name"/*.scores; do
+        vouch evaluate --print-args=false --system="$1" --backend="$(basename "$scores" .scores)" --trials-name="$name" \
+          "$trials" "$scores" "${scores%.scores}.tsv"
       done
     done
   done
+}
+if runs 9; then
+  announce 9 "results"
+  evaluated=()
+  for folder in "$exp"/fusion:*; do
+    if [ -d "$folder" ]; then evaluated+=("${folder##*/}"); fi
+  done
+  # shellcheck disable=SC2086 # several systems
+  side_by_side "" evaluate $systems "${evaluated[@]}"
   # The table has every system that was evaluated here, not only those of this call.
   vouch make-results --print-args=false "$results" "$exp"/*/scores/*/*.tsv
   for system in $adversarial; do # before: the same network trained on the source alone, where there is one

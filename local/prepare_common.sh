@@ -21,11 +21,17 @@ begin_corpus() {
   case "$(realpath -m "$out")/" in
     "$(realpath "$corpus")"/*) fail "the output folder '$out' lies inside the corpus; choose another OUT" ;;
   esac
-  corpus=$(realpath -s "$corpus") out=$(realpath -ms "$out") tmp=$out/.tmp
-  trap 'rm -rf "$tmp"; rmdir "$out" 2>/dev/null || true' EXIT
+  corpus=$(realpath -s "$corpus")
+  begin_out "$out"
   mkdir -p "$out"
   rm -rf "$tmp"
   mkdir "$tmp"
+}
+
+# begin_out OUT: set $out, and $tmp, a folder in OUT for its maker to make, which disappears when the script ends.
+begin_out() {
+  out=$(realpath -ms "$1") tmp=$out/.tmp
+  trap 'if [ -d "$tmp" ]; then rm -rf "$tmp"; rmdir "$out" 2>/dev/null || true; fi' EXIT
 }
 
 # make_data_dir [options] SOURCE NAME: make the data directory $tmp/NAME; options of make_data_dir.py.
@@ -37,15 +43,18 @@ make_evaluation() {
   rm -r "${tmp:?}/$1"
 }
 
-# publish NAME...: check the data directories $tmp/NAME, then move them and run.conf into OUT, and remove there what an
-# earlier preparation of another corpus left. What is there already and the same keeps its time, so that no later step
-# is repeated for nothing.
+# What a preparation may leave in OUT; a script with other names sets its own.
+published=(train enroll test adapt adapt_enroll adapt_test run.conf)
+
+# publish NAME...: check the data directories $tmp/NAME, then move all of $published that is in $tmp into OUT, and remove
+# there what an earlier preparation of another corpus left. What is there already and the same keeps its time, so that no
+# later step is repeated for nothing.
 publish() {
   local name
   for name in "$@"; do
     bash "$root/utils/validate_data_dir.sh" --print-args=false --no-feats --no-text "$tmp/$name"
   done
-  for name in train enroll test adapt adapt_enroll adapt_test run.conf; do
+  for name in "${published[@]}"; do
     if is_published "$name"; then continue; fi
     rm -rf "${out:?}/$name"
     if [ -e "$tmp/$name" ]; then mv "$tmp/$name" "$out/$name"; fi
@@ -59,7 +68,7 @@ publish() {
 is_published() {
   local file
   [ -e "$tmp/$1" ] && [ -e "$out/$1" ] || return 1
-  for file in "" /wav.scp /segments /utt2spk /spk2utt /spk2gender /spk2age /trials; do
+  for file in "" /wav.scp /segments /utt2spk /spk2utt /spk2gender /spk2age /trials /trials_tgl /trials_yue /trial_info.tsv; do
     if [ -f "$tmp/$1$file" ] || [ -f "$out/$1$file" ]; then
       cmp -s "$tmp/$1$file" "$out/$1$file" || return 1
     fi

@@ -6,6 +6,7 @@ set -euo pipefail
 types="reverb noise music babble" # kinds of copies; empty: none
 speeds="0.9 1.1"                  # factors of the speed-perturbed copies; empty: none
 copies=1.0                        # augmented copies kept, per utterance that there is without them
+num_copies=0                      # the same as a number; 0: by --copies
 noise=                            # folder of noises (or scp); empty: generated ones
 music=                            # folder of music; empty: generated
 babble=                           # folder of speech for babble; empty: other speakers of the data itself
@@ -22,7 +23,7 @@ force=false                       # true: do it again
 help_message="usage: ${0##*/} [options] SOURCE_DATA_DIR AUGMENTED_DATA_DIR WORK_DIR
 SOURCE_DATA_DIR has features and VAD. Writes AUGMENTED_DATA_DIR = source + speed copies + augmented copies, with
 features and VAD; WORK_DIR takes generated rooms and noises and the directories in between. Options (default):
-  --types \"KIND ...\" ($types)  --speeds \"FACTOR ...\" ($speeds)  --copies X ($copies)
+  --types \"KIND ...\" ($types)  --speeds \"FACTOR ...\" ($speeds)  --copies X ($copies)  --num-copies N (by --copies)
   --noise DIR --music DIR --babble DIR --rirs DIR (generated)  --type mfcc|fbank ($type)
   --feature-config FILE (conf/TYPE.conf)  --vad-config FILE (conf/vad.conf)  --nj N ($nj)  --cmd RUNNER ($cmd)
   --device cpu|cuda ($device)  --allow-pipes true|false ($allow_pipes)  --seed N ($seed)  --force true|false ($force)"
@@ -39,7 +40,7 @@ steps=$VOUCH_ROOT/steps
 
 for file in feats.scp vad.scp utt2num_frames; do need "$data/$file" "steps/make_$type.sh, steps/compute_vad.sh $data"; done
 need "$feature_config" "copy conf/$type.conf"
-settings="types=$types speeds=$speeds copies=$copies noise=$noise music=$music babble=$babble rirs=$rirs seed=$seed"
+settings="types=$types speeds=$speeds copies=$copies num_copies=$num_copies noise=$noise music=$music babble=$babble rirs=$rirs seed=$seed"
 if is_done "$augmented/.done.augment" "$settings" "$data/feats.scp" "$data/vad.scp" "$data/utt2spk"; then exit 0; fi
 rm -f "$augmented/.done.augment" "$augmented/feats.scp"
 mkdir -p "$work"
@@ -93,7 +94,9 @@ if [ -n "$types" ] && [ "$copies" != 0 ]; then
   done
   combine_data.sh --extra-files utt2uniq "$work/all_copies" "${kinds[@]}"
   # A random part of them: the same one whenever the seed is the same.
-  keep=$(awk -v n="$(wc -l <"$base/utt2spk")" -v c="$copies" 'BEGIN {printf "%d", n * c}')
+  keep=$num_copies all=$(wc -l <"$work/all_copies/utt2spk")
+  if [ "$keep" -eq 0 ]; then keep=$(awk -v n="$(wc -l <"$base/utt2spk")" -v c="$copies" 'BEGIN {printf "%d", n * c}'); fi
+  if [ "$keep" -gt "$all" ]; then keep=$all; fi
   rm -rf "$work/copies.new"
   subset_data_dir.sh --random --seed="$seed" "$work/all_copies" "$keep" "$work/copies.new"
   if ! cmp -s "$work/copies.new/wav.scp" "$work/copies/wav.scp" || ! cmp -s "$work/copies.new/utt2spk" "$work/copies/utt2spk"; then

@@ -42,7 +42,8 @@ if is_done "$out/.done.embeddings" "$settings" "$final" "$data/feats.scp" "$data
 mkdir -p "$out/log"
 rm -f "$out/.done.embeddings" "$out/embedding.scp"
 utterances=$(wc -l <"$data/feats.scp")
-if [ "$nj" -gt "$utterances" ]; then nj=$utterances; fi
+most=$(((utterances + 99) / 100)) # a job that loads PyTorch for fewer gains nothing
+if [ "$nj" -gt "$most" ]; then nj=$most; fi
 split_data.sh --per-utt "$data" "$nj"
 split=$data/split${nj}utt
 begin_jobs "$out" "$settings nj=$nj" "embedding.*.*" "$final" "$data/feats.scp" "$data/vad.scp"

@@ -3,7 +3,7 @@
 # The chain is that of Kaldi's egs/sre16/v2: centre, LDA, length normalisation to sqrt(dim), PLDA.
 set -euo pipefail
 
-lda_dim=150          # dimension after LDA
+lda_dim=150          # dimension after LDA; no more than speakers less one, for further ones would be rounding
 plda_iterations=10   # of EM
 within_scale=0.75    # of the adaptation: share of the excess variance that goes into the within-speaker covariance
 between_scale=0.25   # and into the between-speaker covariance
@@ -33,6 +33,12 @@ prepare() { # the pipe that centres on a mean, projects and normalises the vecto
     "$1" "scp:$2" "$backend/lda.mat"
 }
 
+speakers=$(wc -l <"$train/spk2utt")
+if [ "$lda_dim" -ge "$speakers" ]; then
+  if [ "$speakers" -lt 2 ]; then echo "${0##*/}: error: LDA and PLDA want two speakers or more; $train has $speakers" >&2; exit 1; fi
+  lda_dim=$((speakers - 1))
+  echo "${0##*/}: LDA has $lda_dim dims, for $speakers speakers differ in no more"
+fi
 run_logged mean vouch ivector-mean "scp:$train/embedding.scp" "$backend/mean.vec"
 run_logged lda vouch ivector-compute-lda --total-covariance-factor=0.0 --dim="$lda_dim" \
   "$(printf 'ark:vouch ivector-subtract-global-mean %q ark:- |' "scp:$train/embedding.scp")" \

@@ -6,12 +6,13 @@ set -euo pipefail
 nj=1                # jobs that share the utterances: with one, a single process makes all passes
 cmd=run.py          # where they run (cmd.sh)
 num_threads=2       # processor cores of each
+ubm_data=           # data directory that the UBM is trained on; empty: TRAINING_DATA_DIR
 device=auto         # auto, cpu or cuda
 force=false         # true: train again from the start
 help_message="usage: ${0##*/} [options] SYSTEM.yaml TRAINING_DATA_DIR MODEL_DIR
 Writes MODEL_DIR/{config.yaml,train.jsonl,final.dubm,final.ubm,final.ie}. Options (default):
   --nj N ($nj)  --num-threads N ($num_threads)  --device auto|cpu|cuda ($device)  --cmd RUNNER ($cmd)
-  --force true|false ($force)"
+  --ubm-data DATA_DIR (TRAINING_DATA_DIR)  --force true|false ($force)"
 
 echo "${0##*/} $*"
 . "$(dirname "${BASH_SOURCE[0]}")/../path.sh"
@@ -20,9 +21,9 @@ echo "${0##*/} $*"
 if [ $# -ne 3 ]; then echo "$help_message" >&2; exit 1; fi
 system=$1 data=$2 model=$3 log=$3/log
 need "$system" "copy one of conf/*.yaml"
-need "$data/feats.scp" "steps/prepare_feats_for_training.sh"
+for folder in "$data" ${ubm_data:+"$ubm_data"}; do need "$folder/feats.scp" "steps/prepare_feats_for_training.sh"; done
 mkdir -p "$log"
-train=(vouch train-ivector-system --device="$device" --num-threads="$num_threads")
+train=(vouch train-ivector-system --device="$device" --num-threads="$num_threads" --ubm-data="$ubm_data")
 arguments=("$system" "$data" "$model")
 
 in_one_process() {

@@ -126,6 +126,29 @@ def test_jobs_make_the_same_models(folder, tmp_path, capsys):
     assert {p.name for p in Path(model).iterdir()} == {p.name for p in (folder / "model").iterdir()}
 
 
+def test_the_ubm_may_be_of_other_speech(folder, tmp_path, capsys):
+    (tmp_path / "x.yaml").write_text(YAML)
+    (tmp_path / "data").symlink_to(folder / "data")
+    write_data(tmp_path / "other", 5)
+    assert train(tmp_path, "theirs", data="other") == 0
+    option = f"--ubm-data={tmp_path}/other"
+    assert train(tmp_path, "both", option) == 0
+    ubm, extractor = ("final.dubm", "final.ubm"), tmp_path / "both" / "final.ie"
+    assert all((tmp_path / "both" / name).read_bytes() == (tmp_path / "theirs" / name).read_bytes() for name in ubm)
+    assert extractor.read_bytes() not in (models(folder / "model")[2], models(tmp_path / "theirs")[2])
+    capsys.readouterr()
+    assert train(tmp_path, "jobs", "--do=begin", option) == 0
+    for name in capsys.readouterr().out.split():
+        for job in () if name == "start-1" else (1, 2):
+            share = (f"--pass={name}", f"--job={job}", "--num-jobs=2")
+            assert train(tmp_path, "jobs", "--do=accumulate", *share, option) == 0
+        assert train(tmp_path, "jobs", "--do=estimate", f"--pass={name}", "--num-jobs=2", option) == 0
+    found, wanted = (read_ivector_extractor(str(tmp_path / model / "final.ie")) for model in ("jobs", "both"))
+    np.testing.assert_allclose(found.projections, wanted.projections, rtol=1e-2, atol=1e-3)
+    assert train(tmp_path, "both") == 1
+    assert "was begun on other features" in capsys.readouterr().err
+
+
 def test_ivectors_tell_speakers_apart(folder, tmp_path):
     out = f"ark:{tmp_path}/i.ark"
     words = ["--device=cpu", str(folder / "model"), f"scp:{folder}/data/feats.scp", out]

@@ -17,21 +17,23 @@ def normalise(scores: np.ndarray) -> np.ndarray:
     return (scores - scores.mean(axis=1, keepdims=True)) / spread
 
 
-def learn_weights(scores: np.ndarray, is_target: np.ndarray) -> tuple[np.ndarray, float]:
+def learn_weights(scores: np.ndarray, is_target: np.ndarray, prior: float = 0.5) -> tuple[np.ndarray, float]:
     """Weights (systems,) and offset of a logistic regression on development trials: scores (systems, trials), is_target
-    (trials,). Both classes weigh the same, so that weights @ scores + offset is a log likelihood ratio.
+    (trials,). The target trials together weigh `prior`, the nontarget trials 1 - prior, and the log odds of the prior
+    are taken off the offset, so that weights @ scores + offset is a log likelihood ratio.
 
     Source: Brummer et al. 2007, "Fusion of heterogeneous speaker recognition systems"; scikit-learn's solver, with a
-    weak penalty (C = 1e4 on scores of unit variance) that keeps separable trials finite. Raises ValueError as
-    `normalise`.
+    weak penalty (C = 1e4 on scores of unit variance) that keeps separable trials finite, and a tolerance that is small
+    beside the gradient at a prior of 0.01. Raises ValueError as `normalise`.
     """
     from sklearn.linear_model import LogisticRegression
 
     spread = scores.std(axis=1)
     unit = normalise(scores)
-    found = LogisticRegression(C=1e4, class_weight="balanced", max_iter=1000).fit(unit.T, is_target)
+    shares = {True: prior / is_target.mean(), False: (1 - prior) / (1 - is_target.mean())}
+    found = LogisticRegression(C=1e4, class_weight=shares, max_iter=1000, tol=1e-8).fit(unit.T, is_target)
     weights = found.coef_[0] / spread
-    return weights, float(found.intercept_[0] - weights @ scores.mean(axis=1))
+    return weights, float(found.intercept_[0] - np.log(prior / (1 - prior)) - weights @ scores.mean(axis=1))
 
 
 def fuse(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -108,6 +108,11 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
         "paste-vectors": ("vectors", "paste_vectors", "join the vectors of several tables"),
         "fuse-scores": ("fusion", "fuse_scores", "the mean of several systems' normalised scores"),
     },
+    "calibration": {
+        "normalise-scores": ("score_norm", "normalise_scores", "adaptive s-norm of scores by a cohort"),
+        "train-calibration": ("calibration", "train_calibration", "learn to turn scores into log likelihood ratios"),
+        "calibrate-scores": ("calibration", "calibrate_scores", "turn scores into log likelihood ratios"),
+    },
     "domains": {
         "adapt-plda-coral": ("plda", "adapt_plda_coral", "adapt a PLDA model by CORAL or CORAL+"),
         "plot-embeddings": ("domains", "plot_embeddings", "a map of source and target embeddings"),
@@ -116,6 +121,7 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
     "results": {
         "check-trials": ("results", "check_trials", "list every trial key that has no embedding"),
         "evaluate": ("results", "evaluate", "EER with its interval, minimum costs and DET points of a score file"),
+        "evaluate-sre16": ("sre16", "evaluate_sre16", "SRE16's equalised costs and EER, pooled and by language"),
         "make-results": ("results", "make_results", "results.tsv, the EER table and DET plots of all evaluations"),
     },
     "training": {
@@ -144,6 +150,7 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
         "kaldi-path": ("kaldi_path", "kaldi_path", "print a folder of executables named like Kaldi's tools"),
     },
     "corpora": {
+        "wav-cut": ("audio", "wav_cut", "take a channel and a stretch of one recording, and resample it"),
         "make-mini-corpus": ("corpora", "make_mini_corpus", "synthesise the embedded two-domain corpus"),
         "make-trials": ("corpora", "make_trials", "enrollment and test directories and trials by the 1/3 protocol"),
     },

@@ -1,5 +1,5 @@
-"""Tools on recordings: segments, durations, copies, reverberation and noise, speed, made rooms and noises, augmented
-data directories."""
+"""Tools on recordings: segments, durations, copies, channels and stretches, reverberation and noise, speed, made rooms
+and noises, augmented data directories."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from vouch.cli.augmentation import augment_data_dir
 from vouch.cli.log import log, warn
 from vouch.cli.options import ToolOptions
 from vouch.cli.wave_commands import WaveCache, change_speed, in_process_commands, reverberate
+from vouch.cli.wave_cut import cut
 from vouch.errors import VouchError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ __all__ = [
     "make_noises",
     "make_rooms",
     "wav_copy",
+    "wav_cut",
     "wav_reverberate",
     "wav_speed",
     "wav_to_duration",
@@ -156,6 +158,11 @@ def wav_reverberate(argv: list[str]) -> None:
 def wav_speed(argv: list[str]) -> None:
     """One recording faster or slower (sox, speed)."""
     _run(change_speed, argv)
+
+
+def wav_cut(argv: list[str]) -> None:
+    """One channel of one recording, from one time to another, at another sample rate (sph2pipe -c; sox, trim, rate)."""
+    _run(cut, argv)
 
 
 def _run(command: Callable, argv: list[str]) -> None:

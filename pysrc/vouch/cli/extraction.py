@@ -26,7 +26,7 @@ def feature_options(tool: str, what: str, use_energy: bool) -> ToolOptions:
     about = (
         f"Computes {what} features as Kaldi does. A recording that cannot be read is reported and left out; a sample "
         "rate or a number of channels that does not fit the options stops the tool, and nothing is written. Command "
-        "pipes of `vouch wav-reverberate` and `vouch wav-speed` are computed inside, without starting a process."
+        "pipes of `vouch wav-reverberate`, `wav-speed` and `wav-cut` are computed inside, without starting a process."
     )
     parser = ToolOptions(tool, "[options] WAV_RSPECIFIER FEATS_WSPECIFIER", about, (2, 2))
     parser.add("sample-frequency", 16000.0, "Hz; that of the recordings, unless a change is allowed", single=True)

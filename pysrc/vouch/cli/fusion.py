@@ -46,14 +46,14 @@ def fuse_scores(argv: list[str]) -> None:
     if developed and opt.weights:
         raise VouchError("--weights and --development-trials: give one of them")
     trials = Trials(trials_in, labelled=False)
-    scores = _aligned(trials, scores_in)
+    scores = aligned(trials, scores_in)
     files = developed or scores_in
     try:
         if developed:
             known = Trials(opt.development_trials)
             if known.is_target.all() or not known.is_target.any():
                 raise VouchError(f"{opt.development_trials} wants target and nontarget trials")
-            own, offset = learn_weights(_aligned(known, developed), known.is_target)
+            own, offset = learn_weights(aligned(known, developed), known.is_target)
             log(f"learnt weights {' '.join(f'{weight:.4g}' for weight in own)} and offset {offset:.4g}")
             fused = own @ scores + offset
         else:
@@ -65,8 +65,8 @@ def fuse_scores(argv: list[str]) -> None:
     log(f"fused {len(scores_in)} score files of {len(fused)} trials")
 
 
-def _aligned(trials: Trials, files: list[str]) -> np.ndarray:
-    """Scores (files, trials)."""
+def aligned(trials: Trials, files: list[str]) -> np.ndarray:
+    """Scores (files, trials) in the order of the trials; VouchError when one is not finite."""
     import numpy as np
 
     scores = np.stack([trials.align(path) for path in files])

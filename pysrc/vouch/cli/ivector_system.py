@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from vouch.io.feature_archive import FeatureArchive
-    from vouch.training.ivector import IvectorTraining
+    from vouch.training.ivector import IvectorTraining, Speech
 
 _FINAL = ("final.dubm", "final.ubm", "final.ie")
 _BATCH_FRAMES = 1 << 16
@@ -45,6 +45,7 @@ def train_ivector_system(argv: list[str]) -> int:
     options.add("num-jobs", 1, "number of jobs that the utterances are shared by")
     options.add("device", "auto", "where to compute; auto takes a GPU if there is one", choices=("auto", "cpu", "cuda"))
     options.add("num-threads", 2, "threads of the computation on the CPU")
+    options.add("ubm-data", "", "data directory that the UBM is trained on; empty: that of the extractor")
     options.add("force", False, "train again from the start, whatever is there")
     opts, (config_path, data, model) = options.parse(argv)
     if not 1 <= opts.job <= opts.num_jobs:
@@ -66,7 +67,7 @@ def train_ivector_system(argv: list[str]) -> int:
         raise VouchError(f"{config_path} is no i-vector system (kind: ivector); train it with vouch train")
     torch.set_num_threads(1)
     folder = Path(model)
-    training = _training(config, data, folder, find_device(opts.device), opts.num_threads)
+    training = _training(config, data, opts.ubm_data or data, folder, find_device(opts.device), opts.num_threads)
     if opts.do in ("accumulate", "estimate"):
         return _one_pass(training, opts, folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -83,20 +84,28 @@ def train_ivector_system(argv: list[str]) -> int:
     return 0
 
 
-def _training(config: dict, data: str, folder: Path, device: torch.device, num_threads: int) -> IvectorTraining:
-
-    from vouch.cli.training_data import frame_counts
-    from vouch.io.feature_archive import FeatureArchive
+def _training(
+    config: dict, data: str, ubm_data: str, folder: Path, device: torch.device, num_threads: int
+) -> IvectorTraining:
     from vouch.system import ivector_options
     from vouch.training.ivector import IvectorTraining
 
-    archive = FeatureArchive(Path(data) / "feats.scp")
-    frames = frame_counts(Path(data) / "utt2num_frames", archive)
-    _check_dim(config, archive)
-    report = {"log": log, "warn": warn}
+    speech = _speech(config, data)
+    ubm_speech = speech if ubm_data == data else _speech(config, ubm_data)
+    options, report = ivector_options(config), {"log": log, "warn": warn}
     return IvectorTraining(
-        archive, frames, *ivector_options(config), folder, device, num_threads, lambda kind, line: report[kind](line)
+        speech, ubm_speech, *options, folder, device, num_threads, lambda kind, line: report[kind](line)
     )
+
+
+def _speech(config: dict, data: str) -> Speech:
+    from vouch.cli.training_data import frame_counts
+    from vouch.io.feature_archive import FeatureArchive
+    from vouch.training.ivector import Speech
+
+    archive = FeatureArchive(Path(data) / "feats.scp")
+    _check_dim(config, archive)
+    return Speech(archive, frame_counts(Path(data) / "utt2num_frames", archive))
 
 
 def _check_dim(config: dict, archive: FeatureArchive) -> None:
@@ -120,7 +129,9 @@ def _begin(training: IvectorTraining, config: dict, opts: SimpleNamespace, folde
         for old in (*_FINAL, "config.yaml", "features.sha256", "train.jsonl"):
             (folder / old).unlink(missing_ok=True)
     check_configuration(folder, config)
-    features, note = training.source.fingerprint(training.num_frames), folder / "features.sha256"
+    kinds = {id(speech): speech for speech in (training.speech, training.ubm_speech)}.values()
+    features = " ".join(speech.source.fingerprint(speech.num_frames) for speech in kinds)
+    note = folder / "features.sha256"
     if note.exists() and note.read_text().strip() != features:
         raise VouchError(
             f"{folder} was begun on other features than {data} has now; --force=true trains again "
@@ -132,9 +143,11 @@ def _begin(training: IvectorTraining, config: dict, opts: SimpleNamespace, folde
     with open_output(str(note)) as file:
         file.write(f"{features}\n".encode())
     write_config(folder / "config.yaml", config)
-    ubm, extractor, frames = config["ubm"], config["extractor"], training.num_frames.sum()
+    ubm, extractor, speech = config["ubm"], config["extractor"], training.speech
+    if len(kinds) > 1:
+        log(f"the UBM is trained on {len(training.ubm_speech.source)} utterances of {opts.ubm_data}")
     log(
-        f"{len(training.source)} utterances, {frames} frames of {training.source.shape(0)[1]} dims; "
+        f"{len(speech.source)} utterances, {speech.num_frames.sum()} frames of {speech.source.shape(0)[1]} dims; "
         f"{ubm['gaussians']} Gaussians, i-vectors of {extractor['dim']} dims; on {training.device.type}"
     )
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vouch.cli.log import log
 from vouch.cli.options import ToolOptions
+from vouch.cli.result_rows import (
+    COLUMNS,
+    add_row_options,
+    check_row_options,
+    eer_text,
+    measure,
+    read_rows,
+    write_bytes,
+    write_rows,
+)
+from vouch.cli.result_tables import block_table, read_reference, text_table
 from vouch.cli.trial_list import Trials, is_target
 from vouch.errors import VouchError
-
-if TYPE_CHECKING:
-    import numpy as np
-
-COLUMNS = ("system", "backend", "trials", "targets", "nontargets", "EER", "EER_low", "EER_high")
-COLUMNS += ("minDCF01", "minDCF001")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+:=-]*")
 
 
 def check_trials(argv: list[str]) -> None:
@@ -72,40 +74,19 @@ def evaluate(argv: list[str]) -> None:
         "P_target 0.01 and 0.001, costs 1.",
         (3, 3),
     )
-    options.add("system", "-", "name of the system, for the table")
-    options.add("backend", "-", "name of the backend, for the table")
-    options.add("trials-name", "trials", "name of the trial list, for the table and the plot's file name")
-    options.add("num-samples", 1000, "bootstrap samples of the interval")
-    options.add("seed", 0, "seed of the bootstrap")
+    add_row_options(options)
     opt, (trials_in, scores_in, row_out) = options.parse(argv)
-
-    import numpy as np
-
-    from vouch.metrics.detection_cost import det_points, error_rates, minimum_detection_cost
-    from vouch.metrics.eer import equal_error_rate
-    from vouch.metrics.intervals import eer_interval
-
-    for name, value in (("system", opt.system), ("backend", opt.backend), ("trials-name", opt.trials_name)):
-        if value != "-" and not _NAME.fullmatch(value):
-            raise VouchError(f"--{name}='{value}': a name is made of letters, digits and . _ + : = -")
-    if not row_out.endswith(".tsv"):
-        raise VouchError(f"the row file is {row_out}: give it a name that ends in .tsv")
+    check_row_options(opt, row_out)
     trials = Trials(trials_in)
     scores = trials.align(scores_in)
-    targets, nontargets = scores[trials.is_target], scores[~trials.is_target]
-    if not len(targets) or not len(nontargets):
-        raise VouchError(f"{trials_in} has {len(targets)} target and {len(nontargets)} nontarget trials: want both")
-    eer, _ = equal_error_rate(targets, nontargets)
-    low, high = eer_interval(scores, trials.is_target, trials.models, trials.tests, opt.num_samples, opt.seed)
-    rates = error_rates(targets, nontargets)
-    costs = [minimum_detection_cost(rates, p_target)[0] for p_target in (0.01, 0.001)]
-    row = [opt.system, opt.backend, opt.trials_name, str(len(targets)), str(len(nontargets))]
-    row += [f"{100 * rate:.4f}" for rate in (eer, low, high)] + [f"{cost:.4f}" for cost in costs]
-    _write_arrays(_det_file(row_out), **dict(zip(("p_fa", "p_miss"), det_points(rates), strict=True)))
-    _write_text(row_out, "\t".join(COLUMNS) + "\n" + "\t".join(row) + "\n")
+    try:
+        row, points = measure(opt, opt.trials_name, scores, trials.is_target, trials.models, trials.tests)
+    except VouchError as error:
+        raise VouchError(f"{trials_in}: {error}") from None
+    write_rows(row_out, [row], [points])
     log(
-        f"{opt.trials_name}, {opt.system}, {opt.backend}: EER {100 * eer:.2f} % ({100 * low:.2f} to {100 * high:.2f}), "
-        f"minDCF {np.round(costs[0], 4):.4f} at 0.01, {np.round(costs[1], 4):.4f} at 0.001"
+        f"{opt.trials_name}, {opt.system}, {opt.backend}: EER {eer_text(row)}, "
+        f"minDCF {row['minDCF01']} at 0.01, {row['minDCF001']} at 0.001"
     )
 
 
@@ -113,112 +94,51 @@ def make_results(argv: list[str]) -> None:
     """Gather evaluations in one table with DET plots."""
     options = ToolOptions(
         "make-results",
-        "<results-dir> <row-file.tsv>...",
-        "Gather the rows that evaluate wrote: results.tsv, the text table EER (also printed) and det_TRIALS.png for "
-        "every trial list, in <results-dir>. All are written anew, sorted by trial list, system and backend, and plots "
-        "of other lists are removed: the same rows give the same bytes.",
+        "[options] <results-dir> <row-file.tsv>...",
+        "Gather the rows that evaluate and evaluate-sre16 wrote: results.tsv, the text table EER (also printed) and "
+        "det_TRIALS.png for every trial list, in <results-dir>. All are written anew, sorted by trial list, system and "
+        "backend, and plots of other lists are removed: the same rows give the same bytes. Rows of "
+        "--reference stand among them, marked by their source, as 'published, Kaldi', in a last column.",
         (2, None),
     )
-    _, (folder, *row_files) = options.parse(argv)
+    options.add("reference", "", "file of published rows: a header of the table's columns and source, tab-separated")
+    options.add(
+        "blocks", "", "a list LIST with parts LIST_X: EER has a block a system, and columns for LIST and each X"
+    )
+    opt, (folder, *row_files) = options.parse(argv)
 
     from vouch.plots.det import DetCurve, det_png
 
-    rows = [_read_row(path) for path in row_files]
-    extra = list(dict.fromkeys(column for row in rows for column in row if column not in COLUMNS))
     by_key: dict[tuple[str, str, str], tuple[dict[str, str], str]] = {}
-    for row, path in zip(rows, row_files, strict=True):
+
+    def add(row: dict[str, str], path: str) -> None:
         key = row["trials"], row["system"], row["backend"]
         if key in by_key:
             raise VouchError(f"{path} and {by_key[key][1]} are both of {' '.join(key)}: give one of them")
         by_key[key] = row, path
-    header = [*COLUMNS, *extra]
+
     curves: dict[str, list[DetCurve]] = {}
-    table = []
-    for (trials, system, backend), (row, path) in sorted(by_key.items()):
-        points = _read_arrays(_det_file(path))
-        curve = DetCurve(system, backend, points["p_fa"], points["p_miss"], float(row["EER"]))
-        curves.setdefault(trials, []).append(curve)
-        table.append([row.get(column, "-") for column in header])
+    for path in row_files:
+        for row, points in zip(*read_rows(path), strict=True):
+            add(row, path)
+            curve = DetCurve(row["system"], row["backend"], *points, float(row["EER"]))
+            curves.setdefault(row["trials"], []).append(curve)
+    for row in read_reference(opt.reference) if opt.reference else []:
+        add(row, opt.reference)
+    rows = [row for _, (row, _) in sorted(by_key.items())]
+    extra = dict.fromkeys(column for row, _ in by_key.values() for column in row if column not in (*COLUMNS, "source"))
+    known = ("eqEER", "minCprimary", "actCprimary", "actCprimary_uneq", "Cllr", "minCllr")
+    extra = [*(column for column in known if column in extra), *(column for column in extra if column not in known)]
+    header = [*COLUMNS, *extra, *(["source"] if opt.reference else [])]
+    table = [[row.get(column, "-") for column in header] for row in rows]
+    text = block_table(rows, opt.blocks) if opt.blocks else text_table(header, table)
     plots = {trials: det_png(group, trials) for trials, group in curves.items()}
     Path(folder).mkdir(parents=True, exist_ok=True)
     for old in Path(folder).glob("det_*.png"):
-        if old.stem.removeprefix("det_") not in plots:
+        if old.name.removeprefix("det_").removesuffix(".png") not in plots:
             old.unlink()
     for trials, png in plots.items():
-        _write_bytes(f"{folder}/det_{trials}.png", png)
-    _write_text(f"{folder}/results.tsv", "".join("\t".join(row) + "\n" for row in [header, *table]))
-    text = _text_table(header, table)
-    _write_text(f"{folder}/EER", text)
+        write_bytes(f"{folder}/det_{trials}.png", png)
+    write_bytes(f"{folder}/results.tsv", "".join("\t".join(row) + "\n" for row in [header, *table]).encode())
+    write_bytes(f"{folder}/EER", text.encode())
     print(text, end="")
-
-
-def _text_table(header: list[str], rows: list[list[str]]) -> str:
-    """Aligned by spaces; rates with two decimals, costs with three."""
-    decimals = {"EER": 2, "EER_low": 2, "EER_high": 2, "minDCF01": 3, "minDCF001": 3}
-    lines = [[f"# {header[0]}", *header[1:]]]
-    for row in rows:
-        named = zip(header, row, strict=True)
-        lines.append([f"{float(cell):.{decimals[name]}f}" if name in decimals else cell for name, cell in named])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    texts = {"system", "backend", "trials"}
-    out = []
-    for line in lines:
-        cells = [
-            cell.ljust(width) if name in texts else cell.rjust(width)
-            for cell, width, name in zip(line, widths, header, strict=True)
-        ]
-        out.append(" ".join(cells).rstrip() + "\n")
-    return "".join(out)
-
-
-def _read_row(path: str) -> dict[str, str]:
-    from vouch.io.tables import open_input
-
-    with open_input(path) as stream:
-        lines = stream.read().decode("utf-8", "replace").splitlines()
-    cells = [line.split("\t") for line in lines]
-    if len(cells) != 2 or tuple(cells[0][: len(COLUMNS)]) != COLUMNS or len(cells[0]) != len(cells[1]):
-        raise VouchError(f"{path} is not a row that `vouch evaluate` wrote: run evaluate again")
-    return dict(zip(*cells, strict=True))
-
-
-def _det_file(row_file: str) -> str:
-    return row_file.removesuffix(".tsv") + ".det.npz"
-
-
-def _write_text(path: str, text: str) -> None:
-    _write_bytes(path, text.encode())
-
-
-def _write_bytes(path: str, data: bytes) -> None:
-    from vouch.io.tables import open_output
-
-    with open_output(path) as stream:
-        stream.write(data)
-
-
-def _write_arrays(path: str, **arrays: np.ndarray) -> None:
-    import io
-
-    import numpy as np
-
-    stream = io.BytesIO()
-    np.savez(stream, **arrays)
-    _write_bytes(path, stream.getvalue())
-
-
-def _read_arrays(path: str) -> dict[str, np.ndarray]:
-    import io
-    import zipfile
-
-    import numpy as np
-
-    from vouch.io.tables import open_input
-
-    with open_input(path) as stream:
-        data = stream.read()
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in ("p_fa", "p_miss")}
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile):
-        raise VouchError(f"{path} does not hold DET points: run `vouch evaluate` again") from None

@@ -45,8 +45,8 @@ def ivector_plda_scoring(argv: list[str]) -> None:
     plda = read_model(plda_in)
     lengths = opt.normalize_length, opt.simple_length_normalization
     counts = dict(read_table(opt.num_utts, "int32")) if opt.num_utts else None
-    models, enrollment, examples = _load_transformed(plda, enrollment_in, "training", lengths, counts)
-    tests, test, _ = _load_transformed(plda, test_in, "test", lengths, None)
+    models, enrollment, examples = load_transformed(plda, enrollment_in, "training", lengths, counts)
+    tests, test, _ = load_transformed(plda, test_in, "test", lengths, None)
 
     def score(rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
         model_rows, rows = distinct(rows, len(enrollment))
@@ -58,7 +58,7 @@ def ivector_plda_scoring(argv: list[str]) -> None:
     _write_scores(trials, scores_out, (models, enrollment_in), (tests, test_in), score)
 
 
-def _load_transformed(
+def load_transformed(
     plda: Plda, rspecifier: str, role: str, lengths: tuple[bool, bool], counts: dict[str, int] | None
 ) -> tuple[dict[str, int], np.ndarray, np.ndarray]:
     """(row of every key, transformed vectors `(keys, dims)` in float32, number of utterances `(keys,)`)."""
@@ -119,8 +119,8 @@ def ivector_compute_dot_products(argv: list[str]) -> None:
 
     from vouch.backend.pairs import distinct, dot_products_of_pairs
 
-    row_of, first = _load(first_in, None)
-    col_of, second = _load(second_in, first.shape[1])
+    row_of, first = load_vectors(first_in, None)
+    col_of, second = load_vectors(second_in, first.shape[1])
 
     def score(rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
         # In double precision a score does not depend on the trials around it.
@@ -132,7 +132,8 @@ def ivector_compute_dot_products(argv: list[str]) -> None:
     _write_scores(trials, scores_out, (row_of, first_in), (col_of, second_in), score)
 
 
-def _load(rspecifier: str, dim: int | None) -> tuple[dict[str, int], np.ndarray]:
+def load_vectors(rspecifier: str, dim: int | None) -> tuple[dict[str, int], np.ndarray]:
+    """(row of every key, vectors `(keys, dims)`); VouchError when there are none."""
     import numpy as np
 
     from vouch.cli.vector_blocks import read_vector_blocks
@@ -172,7 +173,7 @@ def _write_scores(
     done, total, square = 0, 0.0, 0.0
     with open_output(scores_out) as stream:
         for keys1, keys2 in read_trial_blocks(trials):
-            rows, cols = _rows(row_of, keys1), _rows(col_of, keys2)
+            rows, cols = rows_of(row_of, keys1), rows_of(col_of, keys2)
             known = (rows >= 0) & (cols >= 0)
             if not known.all():
                 for trial in np.flatnonzero(~known):
@@ -196,7 +197,7 @@ def _write_scores(
     log(f"Processed {done} trials, {errors} had errors.")
 
 
-def _rows(row_of: dict[str, int], keys: list[str]) -> np.ndarray:
+def rows_of(row_of: dict[str, int], keys: list[str]) -> np.ndarray:
     """The row of each key `(keys,)`, -1 for one that has none."""
     import numpy as np
 

@@ -28,31 +28,31 @@ def show_config(argv: list[str]) -> int:
     """Check a system's YAML and print it, or one value of it."""
     options = ToolOptions(
         "show-config",
-        "[options] <system.yaml>",
-        "Check the YAML of a system and print it resolved: every key with its value.",
-        (1, 1),
+        "[options] <system.yaml> ...",
+        "Check the YAML of a system and print it resolved: every key with its value; several systems one by one.",
+        (1, None),
     )
     options.add(
         "get",
         "",
         "print only these values, one a line: keys as backend.lda_dim, or KEY=WHERE-THERE-IS-NONE, separated by commas",
     )
-    opts, (path,) = options.parse(["--print-args=false", *argv])
+    opts, paths = options.parse(["--print-args=false", *argv])
     import yaml
 
     from vouch.io.config import read_config
     from vouch.system import resolve
 
-    config = resolve(read_config(path), path)
-    if not opts.get:
-        sys.stdout.write(yaml.safe_dump(config, sort_keys=False))
-        return 0
-    for asked in opts.get.split(","):
-        key, _, default = asked.partition("=")
-        value = _value(config, key, path, default)
-        if isinstance(value, list):
-            value = "+".join(map(str, value))
-        print(str(value).lower() if isinstance(value, bool) else value)
+    for path in paths:
+        config = resolve(read_config(path), path)
+        if not opts.get:
+            sys.stdout.write(yaml.safe_dump(config, sort_keys=False))
+        for asked in filter(None, opts.get.split(",")):
+            key, _, default = asked.partition("=")
+            value = _value(config, key, path, default)
+            if isinstance(value, list):
+                value = "+".join(map(str, value))
+            print(str(value).lower() if isinstance(value, bool) else value)
     return 0
 
 

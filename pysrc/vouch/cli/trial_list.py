@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from vouch.errors import VouchError
@@ -26,15 +27,12 @@ class Trials:
     def __init__(self, path: str, labelled: bool = True) -> None:
         import numpy as np
 
-        from vouch.io.tables import read_token_lines
-
         self.path = path
         self._model_of: dict[str, int] = {}
         self._test_of: dict[str, int] = {}
         models, tests, labels = array("i"), array("i"), array("b")
-        for number, (model, test, *label) in enumerate(read_token_lines(path, (3 if labelled else 2, 3)), 1):
-            if label:
-                labels.append(is_target(label[0], f"{path}:{number}"))
+        for model, test, *label in self._read(labelled):
+            labels.extend(label)
             models.append(self._model_of.setdefault(model, len(self._model_of)))
             tests.append(self._test_of.setdefault(test, len(self._test_of)))
         if not models:
@@ -46,6 +44,13 @@ class Trials:
         self._order = np.argsort(pairs, kind="stable")
         self._sorted_pairs = pairs[self._order]
         self._refuse_twice(self._sorted_pairs, path)
+
+    def _read(self, labelled: bool) -> Iterator[tuple[str, str] | tuple[str, str, bool]]:
+        """The model and the test of every line, and where it has a label, whether it is a target trial."""
+        from vouch.io.tables import read_token_lines
+
+        for number, (model, test, *label) in enumerate(read_token_lines(self.path, (3 if labelled else 2, 3)), 1):
+            yield (model, test, is_target(label[0], f"{self.path}:{number}")) if label else (model, test)
 
     def align(self, path: str) -> np.ndarray:
         """The score of every trial `(trials,)`, from lines 'MODEL TEST SCORE' in any order."""

@@ -1,7 +1,7 @@
-"""`vouch wav-reverberate` and `vouch wav-speed` as functions from arguments to a wave.
+"""`vouch wav-reverberate`, `wav-speed` and `wav-cut` as functions from arguments to a wave.
 
-The tools call them, and feature extraction does, which so computes the pipes of an augmented wav.scp without starting a
-process for each utterance.
+The tools call them, and feature extraction does, which so computes the pipes of a wav.scp without starting a process
+for each utterance.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from vouch.cli.options import ToolOptions
+from vouch.cli.wave_cut import cut
 from vouch.errors import VouchError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def in_process_commands(allow_pipes: bool = True) -> dict[str, Command]:
 class WaveCache:
     """Recordings by name and sample rate, those used last; at most `most_bytes` of them.
 
-    commands: the tools of this module as functions that read through this cache.
+    commands: these tools as functions that read through this cache.
     """
 
     def __init__(self, allow_pipes: bool = True, most_bytes: int = CACHE_BYTES) -> None:
@@ -44,6 +45,7 @@ class WaveCache:
         self.commands: dict[str, Command] = {
             "wav-reverberate": partial(_inside, reverberate, self),
             "wav-speed": partial(_inside, change_speed, self),
+            "wav-cut": partial(_inside, cut, self),
         }
 
     def read(self, rxfilename: str) -> Wave:

@@ -32,23 +32,32 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
-    if path.resolve() in above:
-        raise VouchError(f"{path}: 'base' leads back to the file itself; take it out of one of the files")
+def read_mapping(path: str | Path, what: str, example: str) -> dict[Any, Any]:
+    """The mapping that a YAML file holds. what: the file in words, and example: another, for the messages.
+
+    Raises VouchError for a file that cannot be read, is not a YAML mapping, or has a key twice.
+    """
     try:
         with open(path, encoding="utf-8") as file:
-            config = yaml.load(file, _Loader)
+            mapping = yaml.load(file, _Loader)
     except OSError as error:
-        whose = f", the 'base' of {above[-1]}" if above else ""
-        raise VouchError(f"cannot read the system's configuration {path}{whose}: {error.strerror}") from None
+        raise VouchError(f"cannot read {what}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise VouchError(f"{path}: not UTF-8 text; save it in that encoding") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         raise VouchError(f"{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
-    if not isinstance(config, dict):
-        raise VouchError(f"{path}: want a mapping of 'key: value' lines, see conf/xvector.yaml")
+    if not isinstance(mapping, dict):
+        raise VouchError(f"{path}: want a mapping of 'key: value' lines, see {example}")
+    return mapping
+
+
+def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    if path.resolve() in above:
+        raise VouchError(f"{path}: 'base' leads back to the file itself; take it out of one of the files")
+    whose = f", the 'base' of {above[-1]}" if above else ""
+    config = read_mapping(path, f"the system's configuration {path}{whose}", "conf/xvector.yaml")
     base = config.pop("base", None)
     if base is None:
         return config

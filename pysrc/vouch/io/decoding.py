@@ -80,7 +80,7 @@ def _sndfile(data: bytes) -> Wave:
 # --- wav --------------------------------------------------------------------------------------------------------------
 
 
-class _RiffHeader(NamedTuple):
+class RiffHeader(NamedTuple):
     fmt: bytes
     block: int  # bytes of a sample of all channels
     size: int  # bytes of samples
@@ -88,7 +88,7 @@ class _RiffHeader(NamedTuple):
     to_the_end: bool  # the samples may go on to the end of the file
 
 
-def _riff_header(stream: BinaryIO) -> _RiffHeader:
+def riff_header(stream: BinaryIO) -> RiffHeader:
     """What stands between the magic word and the samples, where the stream is left."""
     riff_size, form = struct.unpack("<I4s", read_exactly(stream, 8))
     if form != b"WAVE":
@@ -104,11 +104,11 @@ def _riff_header(stream: BinaryIO) -> _RiffHeader:
         if name == b"fmt ":
             fmt = content
     open_ended = size >= _STREAMING or (size == 0 and riff_size + 8 != header)
-    return _RiffHeader(fmt, _block_size(fmt), size, open_ended, open_ended or size == 0)
+    return RiffHeader(fmt, _block_size(fmt), size, open_ended, open_ended or size == 0)
 
 
 def _decode_riff(stream: BinaryIO, in_archive: bool) -> Wave:
-    header = _riff_header(stream)
+    header = riff_header(stream)
     if header.open_ended and in_archive:
         raise PayloadError(f"{_NO_LENGTH}, as an archive of waves needs")
     to_the_end = header.to_the_end and not in_archive
@@ -135,7 +135,7 @@ def promised_length(stream: BinaryIO, in_archive: bool = False) -> tuple[int, in
         wave = _decode(magic, stream, in_archive)
         return wave.samples.shape[1], wave.rate
     try:
-        header = _riff_header(stream)
+        header = riff_header(stream)
     except struct.error as error:
         raise PayloadError(f"it cannot be decoded: {error}") from None
     if header.open_ended or not header.size:
@@ -150,7 +150,7 @@ def pcm16_header(stream: BinaryIO) -> tuple[int, int, int] | None:
 
     None for other encodings and for a header that does not say how long it is. Raises PayloadError as `decode` does.
     """
-    header = _riff_header(stream)
+    header = riff_header(stream)
     code, channels, rate, _, _, bits = struct.unpack("<HHIIHH", header.fmt[:16])
     if (code, bits) != (_PCM, 16) or header.open_ended or not header.size:
         return None
@@ -193,15 +193,11 @@ def _decode_flac(data: bytes) -> Wave:
 
 
 def _decode_sphere(data: bytes) -> Wave:
-    fields, size = _sphere_header(data)
-    coding = fields.get("sample_coding", "pcm").lower()
-    if "," in coding or "embedded" in coding:
+    fields, size = sphere_header(data)
+    if is_compressed(fields):
+        coding = fields["sample_coding"].lower()
         raise PayloadError(f"it is a compressed sphere file ({coding}); use `sph2pipe -f wav -p -c 1 FILE |`")
-    try:
-        frame = int(fields.get("channel_count", "1")) * int(fields.get("sample_n_bytes", "2"))
-        promised = int(fields["sample_count"])
-    except (KeyError, ValueError):
-        raise PayloadError("its sphere header does not say how many samples it has; make it again") from None
+    _, frame, promised = sphere_counts(fields)
     there = (len(data) - size) // frame if frame > 0 else 0
     if there < promised:
         raise PayloadError(f"it was cut off: {promised} samples promised, {there} there; copy it again")
@@ -211,7 +207,23 @@ def _decode_sphere(data: bytes) -> Wave:
     return Wave(wave.samples[:, :promised], wave.rate)
 
 
-def _sphere_header(data: bytes) -> tuple[dict[str, str], int]:
+def is_compressed(fields: dict[str, str]) -> bool:
+    """Does a sphere header say shorten or another compression?"""
+    coding = fields.get("sample_coding", "pcm").lower()
+    return "," in coding or "embedded" in coding
+
+
+def sphere_counts(fields: dict[str, str]) -> tuple[int, int, int]:
+    """(channels, bytes of a sample of all channels, samples) by a sphere header; PayloadError where it is mute."""
+    try:
+        channels = int(fields.get("channel_count", "1"))
+        return channels, channels * int(fields.get("sample_n_bytes", "2")), int(fields["sample_count"])
+    except (KeyError, ValueError):
+        raise PayloadError("its sphere header does not say how many samples it has; make it again") from None
+
+
+def sphere_header(data: bytes) -> tuple[dict[str, str], int]:
+    """Fields of the header that a sphere file begins with, and its length in bytes; raises PayloadError on damage."""
     try:
         size = int(data[8:16])
         lines = data[16:size].decode("ascii").partition("end_head")[0].splitlines()

@@ -63,14 +63,15 @@ class Adversarial(SpeakerClassifier):
             raise ValueError(f"weight_schedule '{weight_schedule}', want constant or sigmoid")
         self.discriminator = discriminator
         self.weight, self.weight_schedule, self.pretraining = weight, weight_schedule, pretraining
-        self._optimizers = {
-            "embedding": optimizer.build(network.backbone, network.pooling, network.norm, network.layers),
-            "classifier": optimizer.build(network.embedding, network.segment, head),
-            "discriminator": discriminator_optimizer.build(discriminator),
-        }
+        self._optimizer, self._discriminator_optimizer = optimizer, discriminator_optimizer
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return self._optimizers
+        network = self.network
+        return {
+            "embedding": self._optimizer.build(network.backbone, network.pooling, network.norm, network.layers),
+            "classifier": self._optimizer.build(network.embedding, network.segment, self.head),
+            "discriminator": self._discriminator_optimizer.build(self.discriminator),
+        }
 
     def compiled(self) -> Iterable[nn.Module]:
         return self.network.backbone, self.network.pooling, self.discriminator

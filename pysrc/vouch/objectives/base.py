@@ -27,7 +27,7 @@ class Batch(NamedTuple):
 
 
 class Objective(nn.Module, ABC):
-    """Owns its networks, its optimizers and the order of its updates; the engine knows nothing else about it."""
+    """Owns its networks, what optimizes them and the order of its updates; the engine knows nothing else about it."""
 
     wants_target = False  # does it train on unlabelled chunks of another domain, too?
 
@@ -52,7 +52,7 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Its optimizers by name, for checkpoints and learning-rate schedules."""
+        """New optimizers of its networks, by name; for a training, which keeps them. (A trained model needs none.)"""
 
 
 class Optimizer:

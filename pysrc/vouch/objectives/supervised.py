@@ -45,7 +45,7 @@ class Supervised(SpeakerClassifier):
 
     def __init__(self, network: nn.Module, head: nn.Module, optimizer: Optimizer) -> None:
         super().__init__(network, head)
-        self._optimizer = optimizer.build(network, head)
+        self._optimizer = optimizer
 
     def update(self, batch: Batch, updater: Updater) -> dict[str, Tensor]:
         loss, logits = self.classify(self.network(batch.features), batch.labels, batch.progress)
@@ -53,4 +53,4 @@ class Supervised(SpeakerClassifier):
         return {"loss": loss.detach(), "accuracy": (logits.argmax(1) == batch.labels).float().mean()}
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return {"main": self._optimizer}
+        return {"main": self._optimizer.build(self.network, self.head)}

@@ -15,7 +15,7 @@ from matplotlib import colormaps  # noqa: E402 - the backend is chosen first
 from matplotlib.figure import Figure  # noqa: E402
 
 _TICKS = np.array([0.01, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 98, 99]) / 100
-_STYLES = ("-", "--", ":", "-.")
+_STYLES = ("-", "--", ":", "-.", (0, (8, 2)), (0, (4, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (10, 2, 1, 2)))
 
 
 class DetCurve(NamedTuple):

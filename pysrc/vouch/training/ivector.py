@@ -52,17 +52,24 @@ class Source(Protocol):
     def read(self, index: int, start: int = 0, frames: int | None = None) -> np.ndarray: ...
 
 
+class Speech(NamedTuple):
+    """Utterances to train on: where their frames are read, and how many each has `(utterances,)`."""
+
+    source: Source
+    num_frames: np.ndarray
+
+
 class IvectorTraining:
     """Trains in a folder: start.dubm, N.dubm, N.ubm, N.ie, then final.dubm, final.ubm, final.ie and train.jsonl.
 
-    Arguments: source (utterances); num_frames (utterances,); ubm, extractor (options); folder; device; num_threads;
-    report (takes a kind, "log" or "warn", and a line).
+    Arguments: speech (of the extractor); ubm_speech (of the UBM); ubm, extractor (options); folder; device;
+    num_threads; report (takes a kind, "log" or "warn", and a line).
     """
 
     def __init__(
         self,
-        source: Source,
-        num_frames: np.ndarray,
+        speech: Speech,
+        ubm_speech: Speech,
         ubm: UbmOptions,
         extractor: ExtractorOptions,
         folder: Path,
@@ -70,7 +77,7 @@ class IvectorTraining:
         num_threads: int,
         report: Callable[[str, str], None],
     ) -> None:
-        self.source, self.num_frames, self.folder = source, num_frames, folder
+        self.speech, self.ubm_speech, self.folder = speech, ubm_speech, folder
         self.ubm, self.extractor, self.device, self.report = ubm, extractor, device, report
         self.num_threads = num_threads
         kinds = ("start", 1), ("diagonal", ubm.diagonal_iterations), ("full", ubm.full_iterations)
@@ -107,7 +114,8 @@ class IvectorTraining:
 
     def accumulate(self, one: Pass, job: int = 1, num_jobs: int = 1) -> dict[str, np.ndarray]:
         """The statistics of a pass, of one job's share of the utterances (job counts from 1)."""
-        bounds = np.linspace(0, len(self.source), num_jobs + 1).astype(int)
+        speech = self.speech if one.kind in ("posteriors", "extractor") else self.ubm_speech
+        bounds = np.linspace(0, len(speech.source), num_jobs + 1).astype(int)
         share = range(bounds[job - 1], bounds[job])
         if one.kind == "start":
             return {}
@@ -120,7 +128,7 @@ class IvectorTraining:
         else:
             full = self._full_before(one)
             step = batched.FullEStep(full, to_diag(full), self.ubm.selected, self.device)
-        features = (features for features, _ in self._batches(share, self.ubm.subsample))
+        features = (features for features, _ in self._batches(speech, share, self.ubm.subsample))
         total = self._sum(step.of, features)
         return {name: np.asarray(value) for name, value in total._asdict().items()}
 
@@ -160,7 +168,7 @@ class IvectorTraining:
                 features, found = batch[0], model.of(batch[0])
                 return features, found, batched_ivector.second_order(features, found, num_gauss, self.device)
 
-            for features, found, products in self._map(statistics, self._batches(share)):
+            for features, found, products in self._map(statistics, self._batches(self.speech, share)):
                 scatter[:] += products
                 total[:] += found.log_likelihood, len(features), len(found.indices)
                 yield found.counts, found.indices, found.weights
@@ -172,7 +180,7 @@ class IvectorTraining:
         model = self._extractor_before(one)
         step = batched_ivector.ExtractorEStep(model, self.device)
         most = batched_ivector.batch_utterances(model.projections.shape, self.device)
-        batches = self._batches(share)
+        batches = self._batches(self.speech, share)
         records = read_records(self._posteriors(job), 3, _AGAIN)
         parts = (
             part
@@ -190,12 +198,12 @@ class IvectorTraining:
         stats = step.stats()
         return {name: np.asarray(value) for name, value in zip(_EXTRACTOR_NAMES, stats, strict=True)}
 
-    def _batches(self, share: range, every: int = 1) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _batches(self, speech: Speech, share: range, every: int = 1) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """(frames of some utterances one after the other, their numbers of frames): every n-th frame."""
         waiting: list[np.ndarray] = []
         frames, reported = 0, time.monotonic()
         for index in share:
-            waiting.append(self.source.read(index)[::every])
+            waiting.append(speech.source.read(index)[::every])
             frames += len(waiting[-1])
             if frames >= _BATCH_FRAMES[self.device.type] or index == share[-1]:
                 yield np.concatenate(waiting), np.array([len(part) for part in waiting])
@@ -314,15 +322,15 @@ class IvectorTraining:
 
     def _random_frames(self, rng: np.random.Generator) -> np.ndarray:
         """start_frames of all frames, in their order; all where there are fewer."""
-        ends = np.cumsum(self.num_frames)
+        source, num_frames = self.ubm_speech
+        ends = np.cumsum(num_frames)
         wanted = min(self.ubm.start_frames, int(ends[-1]))
         chosen = np.sort(rng.choice(int(ends[-1]), wanted, replace=False))
         owner = np.searchsorted(ends, chosen, side="right")
         first = np.searchsorted(owner, np.arange(len(ends) + 1))
-        starts = ends - self.num_frames
+        starts = ends - num_frames
         parts = [
-            self.source.read(int(i))[chosen[first[i] : first[i + 1]] - starts[i]]
-            for i in np.flatnonzero(np.diff(first))
+            source.read(int(i))[chosen[first[i] : first[i + 1]] - starts[i]] for i in np.flatnonzero(np.diff(first))
         ]
         return np.concatenate(parts)
 
