@@ -26,6 +26,7 @@ seed=0               # of dither, augmentation and draws (that of a training is 
 allow_pipes=true     # false refuses shell commands in wav.scp (ffmpeg)
 allow_missing=false  # true: leave out trials whose utterances are not there
 force=false          # true: redo finished steps
+dry_run=false        # true: print what each stage would read, write and cost, and stop
 STAGES="Stages:
   0 data        data directories; VoxCeleb2's m4a decoded, where asked for; trial lists
   1 features    MFCC or filter banks, and voice activity decisions
@@ -41,6 +42,7 @@ help_message="usage: bash run.sh --voxceleb1 DIR --voxceleb2 DIR [options]
 $STAGES
 Options (default):
   --stage N ($stage)  --stop-stage N ($stop_stage)  --lists \"FILE ...\" (those found)  --decode-to DIR (none: ffmpeg's pipes)
+  --dry-run true|false ($dry_run: true prints the plan and its cost; the corpora need not be there)
   --systems \"NAME ...\" ($systems)
   --fusions \"SYSTEM+SYSTEM ...\" (none; each may be SYSTEM:BACKEND, SYSTEM=WEIGHT or SYSTEM:BACKEND=WEIGHT)
   --musan DIR --rirs DIR (generated)  --num-copies N ($num_copies)
@@ -63,7 +65,7 @@ check_options 0 9
 for name in num_copies backend_utts cohort top calibration_trials; do
   [[ ${!name} =~ ^[0-9]+$ && ${!name} -ge 2 ]] || fail "--${name//_/-} '${!name}' is not a number, 2 or more"
 done
-if runs 0; then
+if [ "$dry_run" = false ] && runs 0; then
   [ -n "$voxceleb1$voxceleb2" ] || fail "--voxceleb1 and --voxceleb2 are needed: the folders of the corpora"
 fi
 for place in "$voxceleb1" "$voxceleb2" "$musan" "$rirs"; do [ -z "$place" ] || [ -d "$place" ] || fail "there is no folder '$place'"; done
@@ -73,6 +75,11 @@ out=$(absolute "${out:-$HERE}") conf=$(absolute "$conf") decode_to=$(absolute "$
 data=$out/data exp=$out/exp results=$out/results
 read_settings
 check_fusions
+planned=(--conf "$conf" --systems "$systems" --num-copies "$num_copies" --backend-utts "$backend_utts" --jobs "$nj")
+if [ -n "$decode_to" ]; then planned+=(--decode); fi
+if [ "$dry_run" = true ]; then
+  exec python3 "$HERE/local/plan.py" "${planned[@]}" ${lists:+--lists "$lists"}
+fi
 mkdir -p "$out" || fail "cannot make $out; choose another --out"
 lock_folder "$out"
 
@@ -82,6 +89,7 @@ if runs 0; then
     --allow-missing "$allow_missing" "$data/corpora"
 fi
 need "$data/corpora/train/wav.scp" "run.sh --stage 0"
+if runs 0; then python3 "$HERE/local/plan.py" --sources "$data/corpora/sources.tsv" "${planned[@]}" --disk "$out"; fi
 has_test=""
 if [ -d "$data/corpora/test" ]; then has_test="test"; fi
 
