@@ -15,6 +15,8 @@ from vouch.io.tables import TableWriter, read_table, write_matrix, write_vector
 
 BACKENDS = ("cosine", "cosine_adapt", "plda", "plda_adapt", "plda_coral", "plda_coral_plus")
 
+WITH_QUALITIES = "slope 1\noffset 0\nprior 0.1\nqualities 1 2\n"
+
 
 @pytest.fixture
 def model(tmp_path):
@@ -111,7 +113,8 @@ def test_a_calibration_gives_log_likelihood_ratios(model, recordings, capsys):
         (lambda m: write_matrix(str(m / "backend/lda.mat"), np.ones((4, 9))), ["--backend=plda"], "lda.mat is 4 x 9"),
         (lambda m: write_matrix(str(m / "backend/lda.mat"), np.ones((3, 6))), ["--backend=plda"], "lda.mat is 3 x 6"),
         (lambda m: (m / "backend/plda").write_bytes(b"\0B<Plda> "), ["--backend=plda"], "{}/backend/plda"),
-        (lambda m: (m / "calibration/cosine").write_text("slope 1\n"), [], "{}/calibration/cosine has not the three"),
+        (lambda m: (m / "calibration/cosine").write_text("slope 1\n"), [], "{}/calibration/cosine has not the lines"),
+        (lambda m: (m / "calibration/cosine").write_text(WITH_QUALITIES), [], "cosine wants the quality of recordings"),
     ],
 )
 def test_models_that_cannot_score(model, recordings, capsys, damage, words, message):

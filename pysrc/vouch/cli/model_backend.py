@@ -53,7 +53,13 @@ class ModelBackend:
         self.calibration_file = folder / "calibration" / name
         self.calibration = None
         if self.calibration_file.exists():
-            self.calibration = Calibration(*read_calibration(str(self.calibration_file)))
+            *numbers, weights = read_calibration(str(self.calibration_file))
+            if weights:
+                raise VouchError(
+                    f"{self.calibration_file} wants the quality of recordings by a cohort, which a model folder has not; "
+                    f"learn one on scores alone (vouch train-calibration), or remove it"
+                )
+            self.calibration = Calibration(*numbers)
 
     def score(self, enrollment: np.ndarray, test: np.ndarray) -> float:
         """enrollment `(recordings, dims)`, test `(dims,)`."""
