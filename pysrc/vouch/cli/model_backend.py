@@ -56,7 +56,7 @@ class ModelBackend:
             *numbers, weights = read_calibration(str(self.calibration_file))
             if weights:
                 raise VouchError(
-                    f"{self.calibration_file} wants the quality of recordings by a cohort, which a model folder has not; "
+                    f"{self.calibration_file} wants the quality of recordings by a cohort, which a folder has not; "
                     f"learn one on scores alone (vouch train-calibration), or remove it"
                 )
             self.calibration = Calibration(*numbers)
