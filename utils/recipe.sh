@@ -29,17 +29,19 @@ check_options() {
   if [ "$nj" -eq 0 ]; then nj=$(getconf _NPROCESSORS_ONLN); fi
 }
 
+known_backends="cosine|cosine_adapt|plda|plda_adapt|plda_coral|plda_coral_plus" # each with _snorm where it is normalised
+
 # check_fusions: is each of $fusions SYSTEM+SYSTEM, of systems of $systems (and $1) or of an earlier call?
 check_fusions() {
-  local fusion part name backends="cosine|cosine_adapt|plda|plda_adapt|plda_coral|plda_coral_plus" # each with _snorm where it is normalised
+  local fusion part name
   for fusion in $fusions; do
     [[ $fusion == *?+?* ]] || fail "--fusions: '$fusion' is one system; join two or more with +"
     [[ $fusion != *:* || $fusion =~ ^[^:+]+:[^:+]+(\+[^:+]+:[^:+]+)+$ ]] ||
       fail "--fusions: '$fusion' names a backend for some of its systems; name one for each, or for none"
     [ "$(tr + '\n' <<<"$fusion" | sed 's/=.*//' | sort | uniq -d | wc -l)" -eq 0 ] || fail "--fusions: '$fusion' has a system twice"
     for part in ${fusion//+/ }; do
-      [[ $part =~ ^([^:=]+)(:($backends)(_snorm)?)?(=([0-9]+\.?[0-9]*|\.[0-9]+))?$ && ! $part =~ =[0.]*$ ]] ||
-        fail "--fusions: '$part' of '$fusion' is not SYSTEM, SYSTEM:BACKEND (${backends//|/, }), each with =WEIGHT (above 0) or not"
+      [[ $part =~ ^([^:=]+)(:($known_backends)(_snorm)?)?(=([0-9]+\.?[0-9]*|\.[0-9]+))?$ && ! $part =~ =[0.]*$ ]] ||
+        fail "--fusions: '$part' of '$fusion' is not SYSTEM, SYSTEM:BACKEND (${known_backends//|/, }), each with =WEIGHT (above 0) or not"
       name=${part%%[:=]*}
       [[ " $systems ${1:-} " == *" $name "* || -d $exp/$name ]] ||
         fail "--fusions: '$name' of '$fusion' is not among --systems, nor in $exp"

@@ -56,7 +56,7 @@ check_options 0 9
 [[ $num_copies =~ ^[1-9][0-9]*$ ]] || fail "--num-copies '$num_copies' is not a number, 1 or more"
 [[ $top =~ ^[0-9]+$ && $top -ge 2 ]] || fail "--top '$top' is not a number, 2 or more"
 for backend in $snorm; do
-  [[ $backend =~ ^(cosine|cosine_adapt|plda|plda_adapt|plda_coral|plda_coral_plus)$ ]] || fail "--snorm: there is no backend '$backend'"
+  [[ $backend =~ ^($known_backends)$ ]] || fail "--snorm: there is no backend '$backend'"
 done
 if runs 0 || [ "$dry_run" = true ]; then
   [ -n "$corpora" ] || fail "--corpora is needed: a YAML file that names the corpora, or the folder that holds them"

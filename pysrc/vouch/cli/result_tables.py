@@ -10,6 +10,7 @@ from vouch.errors import VouchError
 _PERCENT = ("EER", "EER_low", "EER_high", "eqEER")
 _COSTS = ("minCprimary", "actCprimary", "actCprimary_uneq", "Cllr", "minCllr")
 _DECIMALS = {**dict.fromkeys(_PERCENT, 2), **dict.fromkeys(_COSTS, 3)}
+MEASURES = tuple(_DECIMALS)  # in the order of their columns
 _TEXTS = ("system", "backend", "trials", "source")
 _SHOWN = ("EER", "eqEER", "minCprimary", "actCprimary")  # in a table of blocks
 

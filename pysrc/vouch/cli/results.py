@@ -16,7 +16,7 @@ from vouch.cli.result_rows import (
     write_bytes,
     write_rows,
 )
-from vouch.cli.result_tables import block_table, read_reference, text_table
+from vouch.cli.result_tables import MEASURES, block_table, read_reference, text_table
 from vouch.cli.trial_list import Trials, is_target
 from vouch.errors import VouchError
 
@@ -128,8 +128,7 @@ def make_results(argv: list[str]) -> None:
             add(row, opt.reference)
     rows = [row for _, (row, _) in sorted(by_key.items())]
     extra = dict.fromkeys(column for row, _ in by_key.values() for column in row if column not in (*COLUMNS, "source"))
-    known = ("eqEER", "minCprimary", "actCprimary", "actCprimary_uneq", "Cllr", "minCllr")
-    extra = [*(column for column in known if column in extra), *(column for column in extra if column not in known)]
+    extra = sorted(extra, key=[*MEASURES, *extra].index)
     header = [*COLUMNS, *extra, *(["source"] if opt.reference else [])]
     table = [[row.get(column, "-") for column in header] for row in rows]
     text = block_table(rows, opt.blocks) if opt.blocks else text_table(header, table)

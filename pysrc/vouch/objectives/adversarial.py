@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -82,9 +83,9 @@ class Adversarial(SpeakerClassifier):
             return self._task(batch, updater, max(progress, 0.0), plain=progress < 0)
         return self.play(batch, updater, progress, self._weight_at(progress))
 
+    @abstractmethod
     def play(self, batch: Batch, updater: Updater, progress: float, weight: float) -> dict[str, Tensor]:
         """The updates of a step with an adversary; progress in [0, 1) since the pre-training."""
-        raise NotImplementedError
 
     def _weight_at(self, progress: float) -> float:
         ramp = 2 / (1 + math.exp(-10 * progress)) - 1 if self.weight_schedule == "sigmoid" else 1.0

@@ -105,7 +105,7 @@ class Evaluation:
         tables = f"docs/sre16_{part}_enrollment.tsv", f"docs/sre16_{part}_enrollments.tsv"
         for row in self.rows(self.need(*tables), 2):
             model, segment = row.named("modelid", 0), stem_of(row.named("segment", 1))
-            check_side(row)
+            _check_side(row)
             if not is_name(model):
                 _fail(row.where, f"{model!r} is no name of a model; mend the line")
             segments = self.enrolled.setdefault(model, [])
@@ -155,7 +155,7 @@ class Evaluation:
         for row in self.rows(self._key, 4):
             model, segment = sys.intern(row.named("modelid", 0)), sys.intern(stem_of(row.named("segment", 1)))
             target = sys.intern(row.named("targettype", 3).lower())
-            check_side(row)
+            _check_side(row)
             if target not in ("target", "nontarget"):
                 _fail(row.where, f"'{target}' is neither target nor nontarget; mend the line")
             if model not in models:
@@ -200,7 +200,7 @@ class Evaluation:
         return [trials[key] for key in sorted(trials, key=lambda key: f"{key[0]} {key[1]}".encode())]
 
 
-def check_side(row: Row) -> None:
+def _check_side(row: Row) -> None:
     """Raise VouchError where a segment is said to be of another side of its call than all others are."""
     if row.named("side", 2).lower() not in (SIDE, ""):
         _fail(row.where, f"side {row.named('side', 2)!r}: segments are of side {SIDE} of their calls; mend the line")
