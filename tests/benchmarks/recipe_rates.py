@@ -5,8 +5,8 @@ usage: python tests/benchmarks/recipe_rates.py [--recipe sre16|voxceleb] [--hour
 
 sre16: synthetic mu-law calls of five minutes with two sides at 8 kHz, read as the recipe reads them (`vouch wav-cut` in
 wav.scp), MFCC. voxceleb: 16-bit wav of eight seconds at 16 kHz, MFCC and filter banks. Whole processes, one thread,
-medians, seconds of the processor. Then trainings of networks and, for sre16, i-vectors of 2048 Gaussians, 60 dims and
-600-d i-vectors with random models; the same seconds, within one process.
+medians, seconds of the processor. Then trainings of networks, for voxceleb the workers of one on waveforms and for
+sre16 i-vectors of 2048 Gaussians, 60 dims and 600-d with random models; the same seconds, within one process.
 """
 
 from __future__ import annotations
@@ -157,6 +157,39 @@ def time_network(conf: Path, system: str, dim: int) -> None:
     print(f"{system + ', training':20s} {products / (time.process_time() - started) / 1e9:8.1f} G products a second")
 
 
+def time_chunks(folder: Path, conf: Path) -> None:
+    """Print how many chunks of 300 frames a worker of a training on waveforms makes, augmented and at three speeds."""
+    import time
+
+    import numpy as np
+
+    from vouch.cli.waveform_data import open_waveforms
+    from vouch.training.source_options import WaveformOptions
+
+    noise, rooms, chunks = str(folder / "noise"), str(folder / "room"), 128
+    options = WaveformOptions(
+        feature_config=str(conf / "fbank.conf"),
+        vad_config=str(conf / "vad.conf"),
+        cmn_config=str(ROOT / "conf/cmn.conf"),
+        share=0.6,
+        speeds=[0.9, 1.1],
+        babble=True,
+        noise=noise,
+        music=noise,
+        rirs=rooms,
+    )
+    source = open_waveforms(folder / "data", "fbank", options, 0).source
+    utterances = np.random.default_rng(0).integers(len(source), size=(11, chunks))
+    starts = np.zeros(chunks, np.int64)
+    for batch, chosen in enumerate(utterances):
+        if batch == 1:
+            started = time.process_time()
+        source.read_chunks(chosen, starts, 300, (0, batch))
+    print(
+        f"waveforms            {chunks * (len(utterances) - 1) / (time.process_time() - started):8.0f} chunks a second"
+    )
+
+
 def time_features(folder: Path, recipe: Recipe, kind: str, hours: float, runs: int) -> None:
     """Print the rates of the steps from wave to training features, of one kind."""
     data, conf, tool = folder / "data", recipe.conf, " ".join(vouch())
@@ -202,6 +235,8 @@ def main() -> None:
         apart(make_audio, folder, recipe, files)
         for kind in recipe.kinds:
             time_features(folder, recipe, kind, files * recipe.channels * recipe.seconds / 3600, options.runs)
+        if options.recipe == "voxceleb":
+            apart(time_chunks, folder, recipe.conf)
     for system, dim in recipe.networks.items():
         apart(time_network, recipe.conf, system, dim)
     if options.recipe == "sre16":
