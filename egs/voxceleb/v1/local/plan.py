@@ -74,7 +74,8 @@ def plan(amounts: Amounts, configs: dict[str, dict], num_copies: int, backend_ut
         Stage(0, "data", f"{amounts.train + amounts.test:,} headers", "data/corpora", 0.6, amounts.train / HEADERS_RATE)
     ]
     if decoded:
-        stages.append(Stage(0, "decode", f"{hours:,.0f} h of m4a", "wav", hours * WAV_GB, hours / DECODE_RATE))
+        packed = min(amounts.train, VOX2_ALONE.train) * SECONDS / 3600
+        stages.append(Stage(0, "decode", f"{packed:,.0f} h of m4a", "wav", packed * WAV_GB, packed / DECODE_RATE))
     for kind in sorted({config["features"] for config in configs.values()}):
         own = [config for config in configs.values() if config["features"] == kind]
         archives = any(config["training"]["source"]["type"] == "features" for config in own)

@@ -22,7 +22,7 @@ Of an utterance with several files, wav is taken before flac before m4a. vox1_me
 are looked for in the corpus folder, and in the two above it. Nothing is written into the corpora.
 
 m4a is read by pipes of ffmpeg in wav.scp, or, with --decode-to, decoded once to 16-bit wav at 16 kHz (VoxCeleb2: some
-280 GB); a killed run goes on with the same command, and what ffmpeg cannot decode is named and left out, up to 1 %.
+285 GB); a killed run goes on with the same command, and what ffmpeg cannot decode is named and left out, up to 1 %.
 Other rates than 16 kHz and several channels are lines of wav.scp through vouch wav-cut.
 
 A trial list has lines '1 id10270/VIDEO/00001.wav id10270/VIDEO/00002.wav', the same with the first release's names, or
