@@ -176,6 +176,7 @@ train_systems() {
   done
 }
 
+# $training_stage is the stage of the trainings, where it is not the one before that of the embeddings.
 # embed_systems STAGE PART...: what the backend of each of $systems learns from, and these data directories,
 # into $exp/SYSTEM/embeddings/PART.
 embed_systems() {
@@ -199,7 +200,7 @@ embed_system() {
   local final part
   announce "$embeddings_stage" "embeddings of $1"
   case ${kind_of[$1]} in network) final=final.pt ;; ivector) final=final.ie ;; esac
-  need "$exp/$1/$final" "${0##*/} --stage $((embeddings_stage - 1)) --systems $1"
+  need "$exp/$1/$final" "${0##*/} --stage ${training_stage:-$((embeddings_stage - 1))} --systems $1"
   for part in "${backend_data[$1]}" "${embedded_parts[@]}"; do
     # shellcheck disable=SC2086 # several words
     "$steps/extract_embeddings.sh" ${frontend[$1]} --cmn-config "$(config_file cmn.conf)" --nj "$share" --cmd "$extract_cmd" \
@@ -211,7 +212,7 @@ embed_system() {
 train_backends() {
   local system
   backends_stage=$1 backends_part=${2:-}
-  for system in $systems; do need "$exp/$system/config.yaml" "${0##*/} --stage $(($1 - 2)) --systems $system"; done
+  for system in $systems; do need "$exp/$system/config.yaml" "${0##*/} --stage ${training_stage:-$(($1 - 2))} --systems $system"; done
   # shellcheck disable=SC2086 # several systems
   side_by_side "" train_one_backend $systems
 }

@@ -187,9 +187,9 @@ def test_a_list_gives_the_keys_and_may_hold_commands(model, recording, tmp_path,
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda m: (m / "features.conf").unlink(), "features.conf: run.sh --stage 5"),
-        (lambda m: (m / "vad.conf").unlink(), "vad.conf: run.sh --stage 5"),
-        (lambda m: (m / "cmn.conf").unlink(), "cmn.conf: run.sh --stage 5"),
+        (lambda m: (m / "features.conf").unlink(), "features.conf: run.sh puts it there"),
+        (lambda m: (m / "vad.conf").unlink(), "vad.conf: run.sh puts it there"),
+        (lambda m: (m / "cmn.conf").unlink(), "cmn.conf: run.sh puts it there"),
         (lambda m: (m / "features.conf").write_text("--num-ceps=13\n"), "makes features of 13 dims, "),
         (lambda m: (m / "vad.conf").write_text("--cmn-window=3\n"), "vad.conf:1: unknown option --cmn-window"),
         (lambda m: (m / "final.pt").write_bytes((m / "final.pt").read_bytes()[:-500]), "is not a checkpoint of vouch"),

@@ -60,6 +60,7 @@ if [[ " $* " == *" --help "* || " $* " == *" -h "* ]]; then echo "$help_message"
 . "$HERE/utils/done.sh"
 started=$SECONDS
 . "$HERE/utils/recipe.sh"
+training_stage=4
 if [ $# -ne 0 ]; then fail "unexpected argument '$1'; options have the form --name VALUE (--help lists them)"; fi
 check_options 0 9
 for name in num_copies backend_utts cohort top calibration_trials; do
@@ -68,13 +69,24 @@ done
 if [ "$dry_run" = false ] && runs 0; then
   [ -n "$voxceleb1$voxceleb2" ] || fail "--voxceleb1 and --voxceleb2 are needed: the folders of the corpora"
 fi
-for place in "$voxceleb1" "$voxceleb2" "$musan" "$rirs"; do [ -z "$place" ] || [ -d "$place" ] || fail "there is no folder '$place'"; done
+for place in "$voxceleb1" "$voxceleb2" "$musan" "$rirs"; do
+  [ "$dry_run" = true ] || [ -z "$place" ] || [ -d "$place" ] || fail "there is no folder '$place'"
+done
 conf=${conf:-$HERE/conf}
 if [ ! -d "$conf" ] && [ -d "$HERE/$conf" ]; then conf=$HERE/$conf; fi
 out=$(absolute "${out:-$HERE}") conf=$(absolute "$conf") decode_to=$(absolute "$decode_to") musan=$(absolute "$musan") rirs=$(absolute "$rirs")
 data=$out/data exp=$out/exp results=$out/results
 read_settings
 check_fusions
+archives="" waveforms="" # kinds of features that a system trains on archives of, or makes from recordings as it goes
+for system in $networks; do
+  kind=${features[$system]}
+  [ "${backend_data[$system]}" = train_backend ] || fail "$conf/$system.yaml: backends learn from --backend-utts utterances here; leave backend.speed_copies out"
+  case ${trained_on[$system]} in
+    train) trained_on[$system]=train_waveforms waveforms="$waveforms $kind" ;;
+    *) archives="$archives $kind" ;;
+  esac
+done
 planned=(--conf "$conf" --systems "$systems" --num-copies "$num_copies" --backend-utts "$backend_utts" --jobs "$nj")
 if [ -n "$decode_to" ]; then planned+=(--decode); fi
 if [ "$dry_run" = true ]; then
@@ -92,15 +104,14 @@ need "$data/corpora/train/wav.scp" "run.sh --stage 0"
 if runs 0; then python3 "$HERE/local/plan.py" --sources "$data/corpora/sources.tsv" "${planned[@]}" --disk "$out"; fi
 has_test=""
 if [ -d "$data/corpora/test" ]; then has_test="test"; fi
-
-archives="" # kinds of features that a system trains on archives of
-for system in $networks; do
-  if [[ ${trained_on[$system]} = train_aug_nosil && " $archives " != *" ${features[$system]} "* ]]; then archives="$archives ${features[$system]}"; fi
-done
+if [ -n "$waveforms" ] && grep -q -m 1 ' ffmpeg ' "$data/corpora/train/wav.scp"; then
+  fail "VoxCeleb2 is m4a, and a training on waveforms would start ffmpeg for every chunk; decode it once with --decode-to DIR"
+fi
 copy_of() { # SOURCE TARGET, unless it is there
   local made=$2/.done.copy
   if ! is_done "$made" "" "$1/wav.scp" "$1/utt2spk" >/dev/null; then
     copy_data_dir.sh "$1" "$2"
+    rm -f "$2/utt2dur"
     mark_done "$made" ""
   fi
 }
@@ -111,7 +122,7 @@ feats_and_vad() { # KIND PART
 }
 backend_part() { # KIND: the utterances that backends learn from, of each speaker some
   local made=$data/$1/train_backend/.done.subset from=$data/$1/train
-  if ! is_done "$made" "$backend_utts" "$from/wav.scp" "$from/utt2spk"; then
+  if ! is_done "$made" "$backend_utts" "$from/wav.scp" "$from/utt2spk" "$from/feats.scp" "$from/vad.scp"; then
     subset_data_dir.sh --per-spk "$from" "$backend_utts" "$data/$1/train_backend"
     mark_done "$made" "$backend_utts"
   fi
@@ -123,6 +134,10 @@ if runs 1; then
     if [[ " $archives " == *" $kind "* ]]; then feats_and_vad "$kind" train; fi
     backend_part "$kind"
     if [[ " $archives " != *" $kind "* ]]; then feats_and_vad "$kind" train_backend; fi # the training makes its own as it goes
+    if [[ " $waveforms " == *" $kind "* ]]; then
+      copy_of "$data/corpora/train" "$data/$kind/train_waveforms"
+      vouch get-utt2dur --print-args=false --allow-pipes="$allow_pipes" "$data/$kind/train_waveforms"
+    fi
     if [ -n "$has_test" ]; then
       copy_of "$data/corpora/test" "$data/$kind/test"
       feats_and_vad "$kind" test
@@ -130,17 +145,24 @@ if runs 1; then
   done
 fi
 
-added=() # where MUSAN or RIRS_NOISES are not given, steps/augment.sh makes noises, music and rooms
-if [ -n "$musan" ]; then
-  added+=(--noise "$data/augment/musan_noise.scp" --music "$data/augment/musan_music.scp" --babble "$data/augment/musan_speech.scp")
-fi
-if [ -n "$rirs" ]; then added+=(--rirs "$data/augment/rirs.scp"); fi
+made=$data/augment noise=$data/augment/noises/noise music=$data/augment/noises/music babble="" rooms=$data/augment/rooms
+if [ -n "$musan" ]; then noise=$made/musan_noise.scp music=$made/musan_music.scp babble=$made/musan_speech.scp; fi
+if [ -n "$rirs" ]; then rooms=$made/rirs.scp; fi
 if runs 2; then
   announce 2 "augmentation of the training data"
-  if [ -n "$musan" ]; then "$steps/make_musan.sh" "$musan" "$data/augment"; fi
-  if [ -n "$rirs" ]; then "$steps/make_rirs.sh" "$rirs" "$data/augment/rirs.scp"; fi
+  if [ -n "$musan" ]; then
+    "$steps/make_musan.sh" "$musan" "$made"
+  elif [ ! -s "$music/wav.scp" ]; then # the last file that is written
+    vouch make-noises --sample-frequency=16000 --seed="$seed" "$made/noises"
+  fi
+  if [ -n "$rirs" ]; then
+    "$steps/make_rirs.sh" "$rirs" "$rooms"
+  elif [ ! -s "$rooms/rirs.scp" ]; then
+    vouch make-rooms --num=100 --kind=small --sample-frequency=16000 --seed="$seed" "$rooms"
+  fi
   for kind in $archives; do
-    "$steps/augment.sh" --config "$(config_file augment.conf)" --type "$kind" --num-copies "$num_copies" "${added[@]}" \
+    "$steps/augment.sh" --config "$(config_file augment.conf)" --type "$kind" --num-copies "$num_copies" \
+      --noise "$noise" --music "$music" --babble "$babble" --rirs "$rooms" \
       --feature-config "$(config_file "$kind.conf")" --vad-config "$(config_file vad.conf)" --nj "$nj" --cmd "$feature_cmd" \
       --seed "$seed" --allow-pipes "$allow_pipes" --force "$force" "$data/$kind/train" "$data/$kind/train_aug" "$data/$kind/augment"
   done
@@ -156,22 +178,24 @@ fi
 
 # Systems that train on waveforms take the noises of this run, and the settings that features are made with.
 settings_of() {
-  local made=$exp/$1.yaml
-  if [ "${trained_on[$1]}" != train ]; then echo "$conf/$1.yaml"; return; fi
+  local of_run=$exp/$1.yaml
+  if [ "${trained_on[$1]}" != train_waveforms ]; then echo "$conf/$1.yaml"; return; fi
   mkdir -p "$exp"
   {
-    echo "base: $conf/$1.yaml"
+    yaml_line base "$conf/$1.yaml"
     echo "training:"
     echo "  source:"
-    echo "    feature_config: $(config_file "${features[$1]}.conf")"
-    echo "    vad_config: $(config_file vad.conf)"
-    echo "    cmn_config: $(config_file cmn.conf)"
-    if [ -n "$musan" ]; then printf '    noise: %s\n    music: %s\n' "$data/augment/musan_noise.scp" "$data/augment/musan_music.scp"; fi
-    if [ -n "$rirs" ]; then echo "    rirs: $data/augment/rirs.scp"; fi
-  } >"$made.new"
-  mv "$made.new" "$made"
-  echo "$made"
+    yaml_line "    feature_config" "$(config_file "${features[$1]}.conf")"
+    yaml_line "    vad_config" "$(config_file vad.conf)"
+    yaml_line "    cmn_config" "$(config_file cmn.conf)"
+    yaml_line "    noise" "$noise"
+    yaml_line "    music" "$music"
+    yaml_line "    rirs" "$rooms"
+  } >"$of_run.new"
+  mv "$of_run.new" "$of_run"
+  echo "$of_run"
 }
+yaml_line() { printf "%s: '%s'\n" "$1" "${2//\'/\'\'}"; }
 begun="" tuned=""
 for system in $systems; do
   if [ -n "${start_of[$system]:-}" ]; then tuned="$tuned $system"; else begun="$begun $system"; fi
@@ -186,22 +210,36 @@ if runs 5 && [ -n "$tuned" ]; then
   announce 5 "fine-tuning of$tuned"
   train_systems $tuned
 fi
+# Whatever lists an earlier call had: no system that is scored may know a speaker of the trials.
+if [ "$stop_stage" -ge 6 ] && [ -n "$has_test" ]; then
+  for system in $networks; do
+    [ -s "$exp/$system/speakers.txt" ] || continue
+    known=$(awk 'NR == FNR {tested[substr($1, 1, 7)]; next} {sub(/^sp[0-9.]+-/, "")} $1 in tested {print $1; exit}' \
+      "$data/corpora/test/utt2spk" "$exp/$system/speakers.txt")
+    [ -z "$known" ] || fail "$exp/$system was trained on $known, a speaker of the trials; choose other --lists, or another --out and train without"
+  done
+fi
 # shellcheck disable=SC2086
 if runs 6; then embed_systems 6 $has_test; fi
 
+# Of the training speakers a twelfth, eight or more, are for calibration; the cohort is of others.
+calibration=$data/calibration
 if runs 7; then
   train_backends 7
+  mkdir -p "$calibration"
+  awk 'NR == FNR {all++; next} FNR == 1 {n = int(all / 12); if (n < 8) n = 8}
+    int(FNR * n / all) > int((FNR - 1) * n / all) {print $1}' "$data/corpora/train/spk2utt" "$data/corpora/train/spk2utt" >"$calibration/speakers"
   for system in $systems; do # speakers' means, of other speakers than the test's
     mkdir -p "$exp/$system/embeddings/cohort"
-    means=$exp/$system/embeddings/train_backend/spk_embedding.scp
-    awk -v n="$cohort" 'NR == FNR {all++; next} n >= all || int(FNR * n / all) > int((FNR - 1) * n / all)' "$means" "$means" \
-      >"$exp/$system/embeddings/cohort/embedding.scp"
+    awk -v n="$cohort" 'FILENAME == ARGV[1] {apart[$1]; next} !($1 in apart) {mean[++all] = $0}
+      END {for (i = 1; i <= all; i++) if (n >= all || int(i * n / all) > int((i - 1) * n / all)) print mean[i]}' \
+      "$calibration/speakers" "$exp/$system/embeddings/train_backend/spk_embedding.scp" >"$exp/$system/embeddings/cohort/embedding.scp"
   done
 fi
 
-calibration=$data/calibration
 score_system() {
-  local embeddings=$exp/$1/embeddings kind=${features[$1]} normal=()
+  local embeddings=$exp/$1/embeddings kind=${features[$1]} backend normal=(--backends "cosine plda" --top "$top")
+  normal+=(--cohort "$embeddings/cohort")
   announce 8 "scores of $1"
   rm -rf "$exp/$1/scores"
   # utterances of the training set by themselves, as those of the test are
@@ -210,26 +248,33 @@ score_system() {
   filter_scp "$embeddings/calibration/utterances" "$embeddings/train_backend/embedding.scp" >"$embeddings/calibration/embedding.scp"
   cp "$embeddings/calibration/embedding.scp" "$embeddings/calibration/spk_embedding.scp"
   sed 's/$/ 1/' "$embeddings/calibration/utterances" >"$embeddings/calibration/num_utts"
-  normal=(--backends "cosine plda" --snorm "cosine plda" --top "$top" --cohort "$embeddings/cohort")
-  "$steps/score.sh" "${normal[@]}" "$exp/$1/backend" "$exp/$1/backend/mean.vec" "$embeddings/calibration" "$embeddings/calibration" \
-    "$calibration" "$exp/$1/scores" calibration
-  "$steps/score.sh" "${normal[@]}" "$exp/$1/backend" "$exp/$1/backend/mean.vec" "$embeddings/test" "$embeddings/test" \
+  "$steps/score.sh" "${normal[@]}" --snorm cosine "$exp/$1/backend" "$exp/$1/backend/mean.vec" "$embeddings/calibration" \
+    "$embeddings/calibration" "$calibration" "$exp/$1/scores" calibration
+  "$steps/score.sh" "${normal[@]}" --snorm "cosine plda" "$exp/$1/backend" "$exp/$1/backend/mean.vec" "$embeddings/test" "$embeddings/test" \
     "$data/corpora/test" "$exp/$1/scores" vox1
   "$steps/calibrate_scores.sh" --top "$top" "$exp/$1/backend/mean.vec" "$embeddings/cohort" "$embeddings/calibration" \
     "$data/$kind/train_backend" "$calibration" "$embeddings/test" "$data/$kind/test" "$data/corpora/test" "$exp/$1/scores" \
     calibration vox1 cosine_snorm
+  for backend in cosine plda; do # for vouch verify
+    vouch train-calibration --print-args=false --prior=0.01 "$calibration/trials" "$exp/$1/scores/calibration/$backend.scores" \
+      "$exp/$1/calibration/$backend"
+  done
 }
 if runs 8; then
   [ -n "$has_test" ] || fail "there are no trials: stages 0 to 7 are done; --voxceleb1 and its trial lists are wanted for more"
-  mkdir -p "$calibration"
-  kind=${kinds% } kind=${kind##* }
-  vouch sample-trials --num="$calibration_trials" --seed="$seed" "$data/$kind/train_backend/utt2spk" "$calibration/trials"
+  need "$calibration/speakers" "run.sh --stage 7"
+  awk 'NR == FNR {chosen[$1]; next} $2 in chosen' "$calibration/speakers" "$data/corpora/train/utt2spk" >"$calibration/utt2spk"
+  for system in $systems; do # those that every system has an embedding of
+    filter_scp "$exp/$system/embeddings/train_backend/embedding.scp" "$calibration/utt2spk" >"$calibration/utt2spk.new"
+    mv "$calibration/utt2spk.new" "$calibration/utt2spk"
+  done
+  vouch sample-trials --num="$calibration_trials" --seed="$seed" "$calibration/utt2spk" "$calibration/trials"
   # shellcheck disable=SC2086 # several systems
   side_by_side "" score_system $systems
   rm -rf "$exp"/fusion:*
   for fusion in $fusions; do
     announce 8 "fused scores of $fusion"
-    "$steps/fuse_scores.sh" --backends "cosine plda cosine_snorm plda_snorm cosine_snorm_qmf" "$fusion" "$exp" "$data/corpora/test" vox1
+    "$steps/fuse_scores.sh" --backends "cosine plda cosine_snorm plda_snorm" "$fusion" "$exp" "$data/corpora/test" vox1
   done
 fi
 

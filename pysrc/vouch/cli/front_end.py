@@ -86,8 +86,8 @@ class FrontEnd:
         for name in SETTINGS:
             if not (folder / name).is_file():
                 raise VouchError(
-                    f"there is no {folder / name}: run.sh --stage 5 --stop-stage 5 --systems {folder.name} puts it "
-                    f"there, or copy the file that the training's features were made with"
+                    f"there is no {folder / name}: run.sh puts it there at the stage of the training (--systems "
+                    f"{folder.name}), or copy the file that the training's features were made with"
                 )
         features, vad, cmn = (str(folder / name) for name in SETTINGS)
         self._extractor, self._options = feature_extractor(kind, features)

@@ -21,7 +21,7 @@ def sample_trials(argv: list[str]) -> None:
         "speaker, then an utterance, is drawn with equal chances, so that speakers with many utterances do not rule.",
         (2, 2),
     )
-    options.add("num", 30000, "trials; fewer where there are not so many pairs")
+    options.add("num", 30000, "trials; fewer where speakers have few pairs")
     options.add("seed", 0, "of the draws")
     options.add("gender", "", "spk2gender: nontarget trials within a gender; empty: all")
     opt, (utt2spk_in, trials_out) = options.parse(argv)

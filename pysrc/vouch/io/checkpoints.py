@@ -51,7 +51,7 @@ def load(path: Path, *keys: str) -> dict[str, Any]:
             raise ValueError(f"it lacks {', '.join(lacking)}")
         return saved
     except FileNotFoundError:
-        raise VouchError(f"there is no {path}; train the system first (run.sh --stage 5)") from None
+        raise VouchError(f"there is no {path}; train the system first (run.sh)") from None
     except Exception as error:  # of any type, as the reader meets arbitrary bytes
         reason = str(error) if type(error) is ValueError else "it is truncated or something else"
         raise VouchError(f"{path} is not a checkpoint of vouch: {reason}; remove it and train from the start") from None

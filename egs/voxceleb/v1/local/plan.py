@@ -4,9 +4,9 @@
 usage: plan.py [options]                    before anything is there: the published sizes of VoxCeleb1 and 2
        plan.py [options] --sources FILE     after stage 0: what it found (sources.tsv)
 
-The arithmetic: hours of audio over the rates below, which tests/benchmarks/recipe_rates.py measured on one core;
-networks by their multiply-adds, three times those of the forward pass in training. GPU hours are by an assumed rate:
-no GPU was measured.
+Before stage 0 the audio counts as wav or flac. The arithmetic: hours of audio over the rates below, which
+tests/benchmarks/recipe_rates.py measured on one core; networks by their multiply-adds, three times those of the
+forward pass in training. GPU hours are by an assumed rate: no GPU was measured.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import NamedTuple, NoReturn
 
 from vouch.corpora.planning import FRAMES, Stage, compare_disk, network_costs, show
 from vouch.errors import VouchError
+from vox.lists import planned_names
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 SECONDS = 7.9  # of an utterance: 2,442 h of VoxCeleb2 in 1,128,246 utterances, VoxCeleb1's 352 h in 153,516 are 8.2
@@ -37,17 +38,20 @@ BACKENDS, SCORE_BYTES = 5, 2 * 90  # of a trial: in the union of the lists, and 
 
 
 class Amounts(NamedTuple):
-    """Utterances to train on, their speakers, utterances to test, trials of all lists."""
+    """Utterances to train on, their speakers, utterances to test, trials: in the union of the lists, and in each; and
+    whether ffmpeg reads the utterances every time."""
 
     train: int
     speakers: int
     test: int
     trials: int
+    listed: int
+    piped: bool = False
 
 
 # VoxCeleb2 dev and test, and the 1,211 speakers of VoxCeleb1 that list O leaves; or without them, where E or H are used
-WITH_VOX1 = Amounts(1_276_888, 7_323, 4_874, 37_720)
-VOX2_ALONE = Amounts(1_128_246, 6_112, 153_516, 1_171_000)
+WITH_VOX1 = Amounts(1_276_888, 7_323, 4_874, 37_720, 75_331)
+VOX2_ALONE = Amounts(1_128_246, 6_112, 153_516, 1_171_000, 2_340_000)
 
 
 def fail(message: str) -> NoReturn:
@@ -61,7 +65,9 @@ def read_folder(folder: Path) -> Amounts:
         return sum(1 for _ in path.open("rb")) if path.is_file() else 0
 
     train, test = folder / "train", folder / "test"
-    return Amounts(count(train / "utt2spk"), count(train / "spk2utt"), count(test / "utt2spk"), count(test / "trials"))
+    piped = any(" ffmpeg " in line for line in (train / "wav.scp").open(errors="surrogateescape"))
+    trials, listed = count(test / "trials"), sum(map(count, test.glob("trials_*")))
+    return Amounts(count(train / "utt2spk"), count(train / "spk2utt"), count(test / "utt2spk"), trials, listed, piped)
 
 
 def plan(amounts: Amounts, configs: dict[str, dict], num_copies: int, backend_utts: int, decoded: bool) -> list[Stage]:
@@ -70,6 +76,7 @@ def plan(amounts: Amounts, configs: dict[str, dict], num_copies: int, backend_ut
     backend = min(amounts.train, amounts.speakers * backend_utts)
     backend_hours = backend * SECONDS / 3600
     copied = min(num_copies, 4 * amounts.train) * SECONDS / 3600
+    reading = 1 / DECODE_RATE if amounts.piped else 0.0
     stages = [
         Stage(0, "data", f"{amounts.train + amounts.test:,} headers", "data/corpora", 0.6, amounts.train / HEADERS_RATE)
     ]
@@ -82,9 +89,10 @@ def plan(amounts: Amounts, configs: dict[str, dict], num_copies: int, backend_ut
         gigabytes = FRAMES * (DIMS[kind] + 0.5) / 1e9
         clean = test_hours + (hours if archives else backend_hours)
         where = f"data/{kind}"
-        stages.append(Stage(1, kind, f"{clean:,.0f} h", where, clean * gigabytes, clean / FEATURE_RATE[kind]))
+        cost = clean * (1 / FEATURE_RATE[kind] + reading)
+        stages.append(Stage(1, kind, f"{clean:,.0f} h", where, clean * gigabytes, cost))
         if archives:
-            cost = copied / AUGMENT_RATE[kind]
+            cost = copied * (1 / AUGMENT_RATE[kind] + reading)
             stages.append(
                 Stage(2, f"augment {kind}", f"{copied:,.0f} h", f"{where}/train_aug", copied * gigabytes, cost)
             )
@@ -117,7 +125,8 @@ def plan(amounts: Amounts, configs: dict[str, dict], num_copies: int, backend_ut
             8, "scores", f"{amounts.trials:,} trials", "exp/*/scores", scores * SCORE_BYTES / 1e9, scores / SCORES_RATE
         )
     )
-    stages.append(Stage(9, "results", "scores", "results", 0.01, scores / RESULTS_RATE))
+    results = len(configs) * BACKENDS * amounts.listed / RESULTS_RATE
+    stages.append(Stage(9, "results", f"{amounts.listed:,} trials of lists", "results", 0.01, results))
     return stages
 
 
@@ -137,7 +146,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.error = fail
     parser.add_argument("--sources", type=Path, help="sources.tsv of stage 0")
-    parser.add_argument("--lists", default="O E H", help="before stage 0: O alone leaves VoxCeleb1's other speakers")
+    parser.add_argument("--lists", default="", help="those of the run; O alone leaves VoxCeleb1's other speakers")
     parser.add_argument("--systems", default="resnet34", help="names of YAML files")
     parser.add_argument("--conf", type=Path, default=CONF, help="their folder")
     parser.add_argument("--num-copies", type=int, default=1_000_000)
@@ -149,7 +158,8 @@ def main() -> None:
     if options.sources:
         amounts = read_folder(options.sources.parent)
     else:
-        amounts = WITH_VOX1 if set(options.lists.split()) <= {"O", "O_clean"} else VOX2_ALONE
+        names = planned_names(options.lists)
+        amounts = WITH_VOX1 if names and names <= {"O", "O_clean"} else VOX2_ALONE
     configs = {system: read_system(options.conf / f"{system}.yaml") for system in options.systems.split()}
     stages = plan(amounts, configs, options.num_copies, options.backend_utts, options.decode)
     print(show(stages, max(options.jobs, 1)), end="")

@@ -9,11 +9,14 @@ from pathlib import Path
 
 from vouch.corpora.headers import THREADS, in_threads, try_header
 from vouch.corpora.report import Report
+from vouch.errors import VouchError
 from vouch.io.audio_header import AudioHeader
 from vox.decoding import RATE, decode_files, decoded_name, need_ffmpeg
 from vox.m4a import m4a_problem
 from vox.release import Release
 
+MOST_LOST = 0.05  # share of the files that may be unreadable
+SHORTEST = 0.1  # seconds
 FFMPEG = "ffmpeg -nostdin -v error -i {} -f wav -acodec pcm_s16le -ac 1 -ar 16000 - |"
 
 
@@ -60,12 +63,20 @@ class Audio:
         found = tqdm(headers, "headers", len(utterances), unit="file", disable=None, leave=False)
         lost = []
         for utterance, header in zip(utterances, found, strict=True):
+            if isinstance(header, AudioHeader) and header.samples < SHORTEST * header.rate:
+                seconds = header.samples / header.rate
+                header = f"{release.path(utterance)} lasts {seconds:.4f} s, less than {SHORTEST} s"
             if isinstance(header, str):
                 message = f"{header}; {utterance} is left out"
                 self._report.warn(release.corpus, "files that cannot be read", message)
                 lost.append(utterance)
             elif header is not None and (header.channels, header.rate) != (1, RATE):
                 self._odd[utterance] = header.channels, header.rate
+        if len(lost) > MOST_LOST * len(utterances):
+            raise VouchError(
+                f"{release.corpus}: {len(lost)} of {len(utterances)} files cannot be read, more than {MOST_LOST:.0%} "
+                f"(warnings above and in {self._report.file}); is all of the disk there? Mend the corpus and run again"
+            )
         self._drop(release, lost)
         odd = [self._odd[utterance] for utterance in utterances if utterance in self._odd]
         for line in _odd_lines(odd):

@@ -14,6 +14,7 @@ from vouch.corpora.headers import in_threads, try_header
 from vouch.corpora.report import Report
 from vouch.errors import VouchError
 from vouch.io.audio_header import AudioHeader
+from vox.m4a import m4a_problem
 
 RATE = 16000  # Hz, of all that the recipe prepares
 MOST_LOST = 0.01  # share of the files that may be damaged
@@ -68,6 +69,9 @@ def _decode(root: Path, folder: Path, path: str) -> tuple[str, str]:
     source, target = root / path, folder / decoded_name(path)
     if not _problem(target, 0.0):
         return "", ""
+    cut = m4a_problem(str(source))
+    if cut:
+        return cut.removeprefix(f"{source} "), ""
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
     command = ["ffmpeg", "-nostdin", "-nostats", "-v", "error", "-progress", "pipe:1", "-y", "-i", str(source)]

@@ -59,6 +59,14 @@ def find_lists(given: str, tables: Mapping[str, list[Path]]) -> list[tuple[str, 
     return [_named(word) for word in _words(given)]
 
 
+def planned_names(given: str) -> set[str]:
+    """What the lists that --lists names are called, whether they are there or not; none where the folder decides."""
+    if not given or Path(given).expanduser().is_dir():
+        return set()
+    parts = (word.rpartition("=") for word in _words(given))
+    return {name or NAMES.get(Path(file).name, Path(file).name.partition(".")[0]) for name, _, file in parts}
+
+
 def _words(given: str) -> list[str]:
     """FILE or NAME=FILE, whatever spaces it has, or several, in which spaces are quoted."""
     if any(Path(file).expanduser().is_file() for file in (given, given.partition("=")[2])):
