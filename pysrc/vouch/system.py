@@ -32,13 +32,13 @@ from vouch.nn.pooling import (
     MeanPooling,
     StatisticsPooling,
 )
-from vouch.nn.resnet import ResNet34
+from vouch.nn.resnet import ResNet34, ResNet50
 from vouch.nn.resnet1d import ResNet1d
 from vouch.nn.tdnn import ETDNN, TDNN
-from vouch.objectives.adversarial import DiscriminatorOptions
 from vouch.objectives.base import Objective, Optimizer
 from vouch.objectives.danse import Danse
 from vouch.objectives.gan import Gan
+from vouch.objectives.seef_aldr import SeefAldr
 from vouch.objectives.supervised import Supervised
 from vouch.training.averaging import CheckpointAverage, ExponentialAverage, Plain
 from vouch.training.ivector_options import ExtractorOptions, UbmOptions
@@ -53,6 +53,7 @@ COMPONENTS: dict[str, dict[str, Callable[..., Any]]] = {
         "etdnn": ETDNN,
         "ftdnn": FTDNN,
         "resnet34": ResNet34,
+        "resnet50": ResNet50,
         "resnet1d": ResNet1d,
         "ecapa_tdnn": ECAPA,
     },
@@ -72,7 +73,7 @@ COMPONENTS: dict[str, dict[str, Callable[..., Any]]] = {
         "am_softmax": AMSoftmax,
         "aam_softmax": AAMSoftmax,
     },
-    "objective": {"supervised": Supervised, "danse": Danse, "gan": Gan},
+    "objective": {"supervised": Supervised, "danse": Danse, "gan": Gan, "seef_aldr": SeefAldr},
     "sampler": SAMPLERS,
     "schedule": {"cosine": Cosine, "linear": Linear, "exponential": Exponential, "step": Step, "constant": Constant},
     "averaging": {"none": Plain, "exponential": ExponentialAverage, "checkpoints": CheckpointAverage},
@@ -85,7 +86,7 @@ _FILLED = {
     "backbone": {"feature_dim"},
     "pooling": {"channels"},
     "head": {"in_dim", "num_speakers"},
-    "objective": {"network", "num_speakers"},
+    "objective": {"network", "second_network", "feature_dim", "num_speakers"},
     "sampler": {"num_frames", "labels", "batch_size", "min_frames", "max_frames", "seed"},
     "schedule": set(),
     "averaging": set(),
@@ -282,19 +283,21 @@ def build_objective(
 
     The first parameters come from torch's generator of the CPU, so that they are the same on every device.
     """
-    parts = dict(config["objective"])
+    parts, sizes = dict(config["objective"]), {"feature_dim": feature_dim, "num_speakers": num_speakers}
     network = build_network(config, feature_dim).to(device)
     head = _build("head", parts.pop("head"), in_dim=network.out_dim, num_speakers=num_speakers).to(device)
     filled = {key: kind(**parts.pop(key)) for key, kind in _entries_of(parts["type"]).items()}
-    if "num_speakers" in inspect.signature(COMPONENTS["objective"][parts["type"]]).parameters:
-        filled["num_speakers"] = num_speakers
+    wanted = inspect.signature(COMPONENTS["objective"][parts["type"]]).parameters
+    filled |= {name: value for name, value in sizes.items() if name in wanted}
+    if "second_network" in wanted:
+        filled["second_network"] = build_network(config, feature_dim).to(device)
     return _build("objective", parts, network=network, head=head, **filled)
 
 
 def _entries_of(objective: str) -> dict[str, Callable[..., Any]]:
     """The arguments of a type of objective that have entries of their own in the YAML."""
     hints = typing.get_type_hints(COMPONENTS["objective"][objective].__init__)
-    return {name: kind for name, kind in hints.items() if kind in (Optimizer, DiscriminatorOptions)}
+    return {name: kind for name, kind in hints.items() if kind is Optimizer or dataclasses.is_dataclass(kind)}
 
 
 def training_options(config: dict[str, Any]) -> TrainingOptions:

@@ -127,6 +127,16 @@ class ResNet34(ResNet):
         super().__init__(feature_dim, BasicBlock, (3, 4, 6, 3), channels, frequency)
 
 
+class ResNet50(ResNet):
+    """ResNet-50 on filter banks: as ResNet-34, of bottlenecks. He et al. 2016 (1512.03385), table 1.
+
+    Arguments: feature_dim, channels (of the first stage's 3 x 3 convolutions), frequency: see ResNet.
+    """
+
+    def __init__(self, feature_dim: int, channels: int = 32, frequency: str = "flatten") -> None:
+        super().__init__(feature_dim, Bottleneck, (3, 4, 6, 3), channels, frequency)
+
+
 def _convolution(channels_in: int, channels_out: int, kernel: int, stride: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(channels_in, channels_out, kernel, stride=stride, padding=kernel // 2, bias=False),
