@@ -22,9 +22,7 @@ _MIN_FRAMES = 25
 _ENCODERS = {"purified": "network", "eliminated": "eliminating"}  # by the embedding that they make
 
 
-def open_network(
-    folder: Path, device: torch.device, embedding: str = ""
-) -> tuple[EmbeddingNetwork, dict[str, Any]]:
+def open_network(folder: Path, device: torch.device, embedding: str = "") -> tuple[EmbeddingNetwork, dict[str, Any]]:
     """The trained embedding network on the device, for evaluation, and what else final.pt has: `config`,
     `feature_dim`, ... A directory of a training has speakers.txt, too, and both must agree; one of export-model has
     none. embedding: purified or eliminated, of a system with both (empty: that which its YAML names)."""

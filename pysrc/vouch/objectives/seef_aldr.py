@@ -89,9 +89,7 @@ class SeefAldr(SpeakerClassifier):
         if reconstruction_weight < 0 or adversarial_weight < 0:
             raise ValueError("reconstruction_weight and adversarial_weight want 0 or more")
         if adversary_form == "reversal" and loss_adv_s != loss_adv_e:
-            raise ValueError(
-                "with adversary_form reversal loss_adv_s and loss_adv_e are one loss; set them alike"
-            )
+            raise ValueError("with adversary_form reversal loss_adv_s and loss_adv_e are one loss; set them alike")
         dim, device = network.embedding_dim, network.embedding.weight.device
         self.eliminating = second_network if rest == "encoder" else None
         self.decoder = ChunkDecoder(dim if rest == "none" else 2 * dim, feature_dim, decoder.channels, decoder.frames)

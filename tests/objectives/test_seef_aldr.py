@@ -1,0 +1,224 @@
+"""SEEF-ALDR: its losses by their formulas, each of them moving what the docstring says, and the ablations."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from vouch.errors import VouchError
+from vouch.objectives.base import Batch
+from vouch.objectives.updates import Updater
+from vouch.system import build_objective, resolve
+
+SPEAKERS, DIM, CHUNKS, FRAMES = 4, 11, 6, 21
+
+
+def built(**changes):
+    entry = {
+        "type": "seef_aldr",
+        "head": {"type": "softmax"},
+        "optimizer": {"type": "sgd", "learning_rate": 0.05, "momentum": 0.0},
+        "adversary_optimizer": {"type": "sgd", "learning_rate": 0.05, "momentum": 0.0},
+        "adversary": {"hidden_dim": 7, "hidden_layers": 1},
+        "decoder": {"channels": 8, "frames": 2},
+        **changes,
+    }
+    network = {
+        "backbone": {"type": "resnet34", "channels": 2},
+        "pooling": {"type": "statistics"},
+        "embedding_dim": 6,
+        "hidden_dim": 0,
+    }
+    torch.manual_seed(0)
+    config = resolve({"network": network, "objective": entry, "training": {"min_frames": 30}}, "x.yaml")
+    return build_objective(config, DIM, SPEAKERS)
+
+
+def batch(seed: int = 0) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    features = torch.randn(CHUNKS, FRAMES, DIM, generator=generator)
+    return Batch(features, torch.tensor([0, 1, 2, 3, 0, 1]), ["u"] * CHUNKS, 0.5)
+
+
+def parts(objective) -> dict[str, torch.Tensor]:
+    """The parameters of each part, as one vector."""
+    names = {"purifying": "network", "eliminating": "eliminating", "head": "head", "decoder": "decoder"}
+    names["adversary"] = "adversary"
+    modules = {name: getattr(objective, attribute) for name, attribute in names.items()}
+    return {
+        name: torch.cat([p.detach().flatten() for p in module.parameters()])
+        for name, module in modules.items()
+        if module is not None
+    }
+
+
+def moved(objective, steps: int = 1) -> tuple[set[str], dict[str, torch.Tensor]]:
+    before = parts(objective)
+    updater = Updater(objective.optimizers(), CHUNKS)
+    objective.train()
+    for _ in range(steps):
+        updater.begin(CHUNKS)
+        figures = objective.update(batch(), updater)
+        updater.finish()
+        assert not updater.skipped
+    after = parts(objective)
+    return {name for name in before if not before[name].equal(after[name])}, figures
+
+
+ALL = {"purifying", "eliminating", "head", "decoder", "adversary"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, ALL),
+        ({"adversary_form": "reversal"}, ALL),
+        ({"loss_adv_s": False}, ALL - {"adversary"}),
+        ({"loss_adv_e": False}, ALL),
+        ({"rest": "random"}, {"purifying", "head", "decoder"}),
+        ({"rest": "none"}, {"purifying", "head", "decoder"}),
+        ({"reconstruction_weight": 0.0, "adversarial_weight": 0.0}, {"purifying", "head", "adversary"}),
+        ({"reconstruction_weight": 0.0, "loss_adv_e": False}, {"purifying", "head", "adversary"}),
+    ],
+)
+def test_which_parts_move(changes: dict, expected: set[str]) -> None:
+    assert moved(built(**changes))[0] == expected
+
+
+def test_the_adversary_learns_and_the_encoder_is_pushed_in_turns() -> None:
+    """On its own turn the adversary descends; on the other E_e is pushed, and the adversary rests."""
+    objective = built(adversary_form="alternating", reconstruction_weight=0.0)
+    assert moved(objective)[0] == {"purifying", "head", "adversary"}
+    assert moved(objective)[0] == {"purifying", "head", "eliminating"}
+    assert moved(objective)[0] == {"purifying", "head", "adversary"}
+
+
+def test_the_turn_is_saved() -> None:
+    objective = built(adversary_form="alternating", reconstruction_weight=0.0)
+    moved(objective)
+    again = built(adversary_form="alternating", reconstruction_weight=0.0)
+    again.load_state_dict(objective.state_dict())
+    assert moved(again)[0] == {"purifying", "head", "eliminating"}
+
+
+def test_parts_of_an_accumulated_batch_are_one_turn() -> None:
+    objective = built(adversary_form="alternating")
+    updater, whole = Updater(objective.optimizers(), 2 * CHUNKS), batch()
+    for last in (False, True):
+        updater.begin(CHUNKS, last=last)
+        objective.update(whole, updater)
+    updater.finish()
+    assert int(objective.turn) == 1
+
+
+def test_losses_are_their_formulas() -> None:
+    """By NumPy, from the embeddings: the reconstruction error, the adversary's cross entropy."""
+    objective = built(optimizer={"type": "sgd", "learning_rate": 1e-9, "momentum": 0.0})
+    _, figures = moved(objective)
+    whole = batch()
+    purified, rest = objective.encode(whole.features, None)
+    rebuilt = objective.decoder(torch.cat([purified, rest], 1), FRAMES).detach().numpy()
+    error = np.mean((rebuilt.astype(float) - whole.features.numpy()) ** 2)
+    assert float(figures["reconstruction_loss"]) == pytest.approx(error, rel=1e-4)
+    weights = [p.detach().numpy().astype(float) for p in objective.adversary.parameters()]
+    vectors = rest.detach().numpy().astype(float)
+    vectors *= math.sqrt(6) / np.linalg.norm(vectors, axis=1, keepdims=True)
+    logits = np.maximum(vectors @ weights[0].T + weights[1], 0) @ weights[2].T + weights[3]
+    log_sums = np.log(np.exp(logits).sum(1))
+    cross_entropy = np.mean(log_sums - logits[np.arange(CHUNKS), whole.labels])
+    assert float(figures["adversary_loss"]) == pytest.approx(cross_entropy, rel=1e-4)
+
+
+@pytest.mark.parametrize("form", ["uniform", "reversal"])
+def test_what_the_eliminating_encoder_descends(form: str) -> None:
+    """Its step is that of the gradient of: reconstruction + weight x (mean over speakers of -log p, or log p of the
+    true one), with the adversary as it is then."""
+    weight, rate = 0.7, 1e-3
+    changes = {"adversary_form": form, "adversarial_weight": weight, "reconstruction_weight": 0.3}
+    optimizers = {"type": "sgd", "learning_rate": rate, "momentum": 0.0}
+    objective = built(optimizer=optimizers, adversary_optimizer={**optimizers, "learning_rate": 1e-9}, **changes)
+    twin = built(optimizer=optimizers, adversary_optimizer={**optimizers, "learning_rate": 1e-9}, **changes)
+    twin.train()
+    whole = batch()
+    purified, rest = twin.encode(whole.features, None)
+    rebuilt = twin.decoder(torch.cat([purified, rest], 1), FRAMES)
+    probabilities = twin.adversary(functional.normalize(rest) * math.sqrt(6)).log_softmax(1)
+    if form == "uniform":
+        forgotten = -probabilities.mean(1).mean()
+    else:
+        forgotten = probabilities[torch.arange(CHUNKS), whole.labels].mean()
+    total = 0.3 * (rebuilt - whole.features).square().mean() + weight * forgotten
+    parameters = list(twin.eliminating.parameters())
+    gradients = torch.autograd.grad(total, parameters, allow_unused=True)  # batch norm behind the embedding is idle
+    gradient = torch.cat(
+        [
+            torch.zeros_like(p).flatten() if g is None else g.flatten()
+            for p, g in zip(parameters, gradients, strict=True)
+        ]
+    )
+    before = parts(objective)["eliminating"]
+    moved(objective)
+    step = (before - parts(objective)["eliminating"]) / rate
+    assert torch.allclose(step, gradient, atol=2e-3 * float(gradient.abs().max()))
+
+
+def test_a_game_makes_speakers_unreadable() -> None:
+    """Chunks of four speakers, each loud in bins of its own: without the push the adversary reads them."""
+    accuracies = {}
+    for pushed in (True, False):
+        generator = torch.Generator().manual_seed(0)
+        levels = 3 * torch.eye(SPEAKERS, DIM)[:, None]
+        rates = {"type": "adam", "learning_rate": 1e-2}
+        adversary = {"hidden_dim": 32}
+        objective = built(loss_adv_e=pushed, optimizer=rates, adversary_optimizer=rates, adversary=adversary)
+        updater, found = Updater(objective.optimizers(), 16), []
+        objective.train()
+        for step in range(200):
+            labels = torch.randint(SPEAKERS, (16,), generator=generator)
+            features = levels[labels] + torch.randn(16, FRAMES, DIM, generator=generator)
+            updater.begin(16)
+            figures = objective.update(Batch(features, labels, ["u"] * 16, step / 200), updater)
+            updater.finish()
+            found.append(float(figures["adversary_accuracy"]))
+        accuracies[pushed] = np.mean(found[-30:])
+    assert accuracies[True] < 0.5 and accuracies[False] > 0.75, accuracies
+
+
+def test_embedding_names_the_encoder() -> None:
+    lengths = torch.full((CHUNKS,), FRAMES)
+    for name in ("purified", "eliminated"):
+        objective = built(embedding=name).eval()
+        encoder = objective.network if name == "purified" else objective.eliminating
+        expected = encoder.embed(batch().features, lengths)
+        assert torch.equal(objective.embed(batch().features, lengths), expected)
+        embeddings, figures = objective.evaluate(batch().features, lengths, batch().labels)
+        assert torch.equal(embeddings, expected)
+        assert figures["loss"].shape == figures["accuracy"].shape == (CHUNKS,)
+
+
+def test_random_vectors_differ_from_step_to_step() -> None:
+    objective = built(rest="random").eval()
+    purified = torch.zeros(2, 6)
+    first, second = (objective.reconstruct(purified, None, FRAMES) for _ in range(2))
+    assert first.shape == (2, FRAMES, DIM) and not torch.equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"adversary_form": "other"}, "adversary_form wants uniform"),
+        ({"rest": "zeros"}, "rest wants encoder"),
+        ({"rest": "none", "embedding": "eliminated"}, "embedding wants purified"),
+        ({"adversarial_weight": -1.0}, "want 0 or more"),
+        ({"adversary_form": "reversal", "loss_adv_e": False}, "one loss"),
+        ({"decoder": {"channels": 4}}, "channels of 8 or more"),
+        ({"adversary": {"hidden_dims": 4}}, "objective.adversary.hidden_dims"),
+    ],
+)
+def test_wrong_values_are_named(changes: dict, said: str) -> None:
+    with pytest.raises(VouchError, match=said):
+        built(**changes)
