@@ -140,6 +140,11 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
         "verify": ("use", "verify", "the score of two recordings: is it the same speaker?"),
         "export-model": ("model_export", "export_model", "a folder of all that the use of a trained network needs"),
         "export-onnx": ("model_export", "export_onnx", "a trained network as an ONNX file"),
+        "plot-reconstruction": (
+            "reconstruction",
+            "plot_reconstruction",
+            "what a decoder makes of disentangled embeddings",
+        ),
     },
     "data directories": {
         "validate-data-dir": ("datadir", "validate", "check a Kaldi data directory"),
