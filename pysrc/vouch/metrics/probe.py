@@ -11,6 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # scikit-learn's C: weight of the data against the squared parameters
+LEAST_GROUPS = 3  # of a class: one that is asked, one to fit to, one to choose the regularisation on
 
 
 class Probe(NamedTuple):
@@ -40,13 +41,13 @@ def probe(
     probe fitted to the others (held_out_answers). The interval is over speakers (utterances,) (accuracy_interval). The
     control is the mean accuracy of as many whole probes as `shuffles` says, of shuffled labels: where all utterances
     of a group have one label, groups exchange theirs, otherwise utterances do. Hewitt & Liang 2019 (Designing and
-    interpreting probes with control tasks) for the thought. Raises ValueError for fewer than three folds, and where
-    the groups of a class are fewer than the folds.
+    interpreting probes with control tasks) for the thought. Raises ValueError for fewer than three folds, and for
+    fewer than two classes or one of fewer than three groups.
     """
     if folds < 3:
         raise ValueError(f"{folds} folds leave no part to choose the regularisation on, want three or more")
-    if len(np.unique(labels)) < 2 or not has_enough_groups(labels, groups, folds).all():
-        raise ValueError(f"a probe with {folds} folds wants two classes or more, each of {folds} groups or more")
+    if len(np.unique(labels)) < 2 or not has_enough_groups(labels, groups).all():
+        raise ValueError(f"a probe wants two classes or more, each of {LEAST_GROUPS} groups or more")
     generator = np.random.default_rng(seed)
     parts = group_folds(labels, groups, folds, generator)
     right = held_out_answers(embeddings, labels, parts, groups) == labels
@@ -63,7 +64,7 @@ def probe(
 
 def group_folds(labels: np.ndarray, groups: np.ndarray, number: int, generator: np.random.Generator) -> np.ndarray:
     """A fold from 0 (utterances,) for each utterance: those of a group have one; the groups of each class, counted for
-    the first of their classes, are drawn at random, as many to each fold, so that every fold has some of each class."""
+    the first of their classes, are dealt out at random, so that folds have as many of each as can be."""
     fold_of = np.full(int(groups.max()) + 1, -1)
     for label in np.unique(labels):
         own = np.unique(groups[labels == label])
@@ -98,7 +99,9 @@ def held_out_answers(
     def best(rows: np.ndarray, number: int) -> float:
         own = group_folds(labels[rows], groups[rows], number, np.random.default_rng(0))
         inner, outer = rows[own > 0], rows[own == 0]
-        scores = [np.mean(fitted(strength, inner).predict(embeddings[outer]) == labels[outer]) for strength in strengths]
+        scores = [
+            np.mean(fitted(strength, inner).predict(embeddings[outer]) == labels[outer]) for strength in strengths
+        ]
         return strengths[int(np.argmax(scores))]
 
     answers = np.empty_like(labels)
@@ -111,7 +114,7 @@ def held_out_answers(
     return answers
 
 
-def has_enough_groups(labels: np.ndarray, groups: np.ndarray, least: int) -> np.ndarray:
+def has_enough_groups(labels: np.ndarray, groups: np.ndarray, least: int = LEAST_GROUPS) -> np.ndarray:
     """Is the class of each utterance one that at least so many groups have? bool (utterances,)."""
     classes, places = np.unique(labels, return_inverse=True)
     pairs = np.unique(np.stack([places, groups]), axis=1)
