@@ -121,7 +121,11 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
     },
     "embeddings": {
         "probe": ("probe", "probe", "what linear classifiers find in embeddings: speaker, gender, length, domain ..."),
-        "map-embeddings": ("probe", "map_embeddings", "maps of several embeddings of the same utterances, by speaker"),
+        "map-embeddings": (
+            "embedding_sets",
+            "map_embeddings",
+            "maps of several embeddings of the same utterances, by speaker",
+        ),
     },
     "results": {
         "check-trials": ("results", "check_trials", "list every trial key that has no embedding"),

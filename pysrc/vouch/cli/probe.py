@@ -1,13 +1,13 @@
-"""`vouch probe` and `vouch map-embeddings`: what embeddings hold, by linear probes and by pictures."""
+"""`vouch probe`: what embeddings hold, by linear probes."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple
 
 from vouch.cli.log import log, warn
 from vouch.cli.options import ToolOptions
+from vouch.cli.probe_labels import DEFAULT_NUMERIC, SPEAKER, read_labels
 from vouch.cli.threads import default_to_one_thread
 from vouch.errors import VouchError
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from vouch.cli.probe_labels import LabelledUtterances
 
-_HEADER = ["property", "embeddings", "classes", "held_out", "fitted", "tested", "accuracy", "accuracy_low"]
-_HEADER += ["accuracy_high", "majority", "uniform", "shuffled"]
+_HEADER = ["property", "embeddings", "classes", "held_out", "fitted", "tested", "measure", "value", "low", "high"]
+_HEADER += ["majority", "uniform", "shuffled"]
 
 
 class _Task(NamedTuple):
@@ -38,13 +38,14 @@ def probe(argv: list[str]) -> None:
         "probe",
         "[options] <name>=<embedding-rspecifier> [<name>=<embedding-rspecifier> ...]",
         "Ask what is in embeddings: the accuracy with which a linear classifier (logistic regression, its "
-        "regularisation chosen on the fitting part) tells the speaker, gender, recording length, ... of utterances "
-        "that it was not fitted to. For the speaker these are other recordings of the same speakers, for every other "
-        "property other speakers. Prints a table, a line for each property and set: classes, utterances fitted (mean "
-        "of the folds) and tested, held-out accuracy with its 95 % interval by resampling speakers; chance: majority "
-        "(always the most frequent class) and uniform (1/classes); and shuffled, the accuracy of probes of shuffled "
-        "labels. Copies of a recording stay together, and speakers who share recordings count as one voice. Classes in "
-        "fewer than three recordings (speakers) are left out.",
+        "regularisation chosen on the fitting part) tells the speaker, gender, ... of utterances that it was not "
+        "fitted to; of a number, as the recording length, R^2 of its rank by ridge regression. For the speaker these "
+        "are other recordings of the same speakers, for every other property other speakers. Prints a table, a line "
+        "for each property and set: classes, utterances fitted (mean of the folds) and tested, the held-out value with "
+        "its 95 % interval by resampling speakers; chance: majority (always the most frequent class, or the mean) and "
+        "uniform (1/classes); and shuffled, the value of probes of shuffled labels. Copies of a recording stay "
+        "together, and speakers who share recordings count as one voice. Classes in fewer than three recordings "
+        "(speakers) are left out.",
         (1, None),
     )
     options.add("data", "", "data directory: probes all that it tells of speaker, gender, length, augmentation, speed")
@@ -53,8 +54,7 @@ def probe(argv: list[str]) -> None:
         "and recording say who speaks and which are copies of one recording"
     )  # fmt: skip
     options.add("properties", "", "probe only these, separated by spaces")
-    options.add("numeric", "length", "properties whose labels are numbers: they are cut into --bins classes")
-    options.add("bins", 4, "classes of a numeric property, cut at its quantiles")
+    options.add("numeric", " ".join(DEFAULT_NUMERIC), "properties whose labels are numbers")
     options.add("max-utterances", 20000, "of each property, drawn evenly from the speakers")
     options.add("max-speakers", 200, "classes of the speaker probe, drawn at random")
     options.add("folds", 5, "parts that are held out in turn, 3 or more")
@@ -62,8 +62,8 @@ def probe(argv: list[str]) -> None:
     options.add("seed", 0, "of all that is drawn")
     options.add("out", "", "write the table here too, tab-separated")
     opts, words = options.parse(argv)
-    if min(opts.bins, opts.max_speakers) < 2 or min(opts.max_utterances, opts.shuffles) < 1:
-        raise VouchError("--bins and --max-speakers want 2 or more, --max-utterances and --shuffles 1 or more")
+    if opts.max_speakers < 2 or min(opts.max_utterances, opts.shuffles) < 1:
+        raise VouchError("--max-speakers wants 2 or more, --max-utterances and --shuffles 1 or more")
     if opts.folds < 3 or opts.seed < 0:
         raise VouchError("--folds wants 3 or more, --seed 0 or more")
     default_to_one_thread()
@@ -71,13 +71,12 @@ def probe(argv: list[str]) -> None:
     import numpy as np
 
     from vouch.cli.embedding_sets import parse_sets, read_chosen
-    from vouch.cli.probe_labels import read_labels
     from vouch.cli.result_tables import text_table
     from vouch.io.streams import open_output
     from vouch.metrics.probe import families
 
     sets = parse_sets(words)
-    labelled = read_labels(opts.data, opts.labels, opts.properties, opts.numeric, opts.bins)
+    labelled = read_labels(opts.data, opts.labels, opts.properties, opts.numeric)
     voices = families(labelled.speakers, labelled.recordings)
     tasks = [task for name in labelled.properties if (task := _task(name, labelled, voices, opts)) is not None]
     if not tasks:
@@ -98,17 +97,18 @@ def probe(argv: list[str]) -> None:
 def _task(name: str, labelled: LabelledUtterances, voices: np.ndarray, opts: SimpleNamespace) -> _Task | None:
     """The utterances to ask; None, with a warning, where a property that was not asked for has not two classes."""
     import numpy as np
+    from scipy.stats import rankdata
 
-    from vouch.cli.probe_labels import SPEAKER
     from vouch.metrics.probe import LEAST_GROUPS, draw_evenly, has_enough_groups
 
-    classes, names, wanted = labelled.properties[name]
-    of_speakers = name == SPEAKER
+    labels, names, wanted = labelled.properties[name]
+    of_speakers, is_number = name == SPEAKER, not names
     groups, unit = (labelled.recordings, "recordings") if of_speakers else (voices, "speakers")
+    classes = np.where(np.isnan(labels), -1, 0) if is_number else labels
 
     def large_enough(rows: np.ndarray) -> np.ndarray:
         enough = has_enough_groups(classes[rows], groups[rows])
-        small = [names[number] for number in np.unique(classes[rows[~enough]])]
+        small = [names[number] for number in np.unique(classes[rows[~enough]])] if names else []
         if small:
             listed = ", ".join(small[:5]) + (" ..." if len(small) > 5 else "")
             few = f"{len(small)} of {len(names)} classes have fewer than {LEAST_GROUPS} {unit}"
@@ -124,13 +124,15 @@ def _task(name: str, labelled: LabelledUtterances, voices: np.ndarray, opts: Sim
     if len(rows) > opts.max_utterances:
         rows = rows[draw_evenly((classes if of_speakers else voices)[rows], opts.max_utterances, generator)]
         rows = large_enough(rows)
-    if len(np.unique(classes[rows])) < 2:
-        complaint = f"{name}: fewer than two classes have {LEAST_GROUPS} {unit} or more ({len(names)} in all)"
+    if len(np.unique(labels[rows])) < 2:
+        what = "values" if is_number else f"of {len(names)} classes"
+        complaint = f"{name}: fewer than two {what} have {LEAST_GROUPS} {unit} or more"
         if wanted:
             raise VouchError(f"{complaint}; give more utterances")
         warn(f"{complaint}; not probed")
         return None
-    return _Task(name, rows, classes[rows], groups[rows], voices[rows], "utterances" if of_speakers else "speakers")
+    own = rankdata(labels[rows]) / len(rows) if is_number else labels[rows]
+    return _Task(name, rows, own, groups[rows], voices[rows], "utterances" if of_speakers else "speakers")
 
 
 def _line(task: _Task, name: str, vectors: np.ndarray, opts: SimpleNamespace) -> list[str]:
@@ -140,56 +142,13 @@ def _line(task: _Task, name: str, vectors: np.ndarray, opts: SimpleNamespace) ->
     from vouch.metrics.probe import probe
 
     found = probe(vectors, task.labels, task.groups, task.voices, opts.folds, opts.shuffles, opts.seed)
-    classes = len(np.unique(task.labels))
+    number = np.issubdtype(task.labels.dtype, np.floating)
+    classes, measure = (0, "R2") if number else (len(np.unique(task.labels)), "accuracy")
     log(
-        f"{task.name}, {name}: {100 * found.accuracy:.1f} % of {len(task.labels)} utterances are told right (chance: "
-        f"{100 * found.majority:.1f}), {100 * found.low:.1f} to {100 * found.high:.1f}"
+        f"{task.name}, {name}: {measure} {found.value:.3f} ({found.low:.3f} to {found.high:.3f}) on {len(task.labels)} "
+        f"held-out utterances, chance {found.trivial:.3f}"
     )
-    shares = (found.accuracy, found.low, found.high, found.majority, 1 / classes, found.shuffled)
-    counts = (classes, task.held_out, round(found.fitted), len(task.labels))
-    return [task.name, name, *map(str, counts), *(f"{share:.3f}" for share in shares)]
-
-
-def map_embeddings(argv: list[str]) -> None:
-    """A picture of several sets of embeddings of the same utterances."""
-    options = ToolOptions(
-        "map-embeddings",
-        "[options] <utt2spk> <name>=<embedding-rspecifier> [<name>=<embedding-rspecifier> ...] <png>",
-        "Map sets of embeddings of the same utterances, as purified and eliminated ones, into two dimensions by t-SNE, "
-        "each by itself, and draw them beside each other under their names: some speakers, each in a colour. Speakers "
-        "with --utterances or more come first, drawn at random.",
-        (3, None),
-    )
-    options.add("speakers", 10, "how many speakers, at most 20")
-    options.add("utterances", 40, "of each at most, drawn at random")
-    options.add("seed", 0, "of the choice and of the map")
-    opts, (utt2spk, *words, png) = options.parse(argv)
-    if not 1 <= opts.speakers <= 20 or opts.utterances < 1 or opts.seed < 0:
-        raise VouchError("--speakers wants 1 to 20, --utterances 1 or more, --seed 0 or more")
-    default_to_one_thread()
-
-    import numpy as np
-
-    from vouch.cli.embedding_sets import parse_sets, read_chosen
-    from vouch.io.datadir import read_pairs
-    from vouch.io.streams import open_output
-    from vouch.metrics.probe import draw_evenly
-    from vouch.plots.embedding_map import place, sets_png
-
-    sets = parse_sets(words)
-    keys, names = ([word.decode() for word in column] for column in read_pairs(Path(utt2spk)))
-    shown, speakers = np.unique(names, return_inverse=True)
-    generator = np.random.default_rng(opts.seed)
-    counts = np.minimum(np.bincount(speakers), opts.utterances)
-    chosen = np.lexsort((generator.random(len(shown)), -counts))[: opts.speakers]
-    rows = np.flatnonzero(np.isin(speakers, chosen))
-    rows = rows[draw_evenly(speakers[rows], int(counts[chosen].sum()), generator)]
-    points = []
-    for rspecifier in sets.values():
-        try:
-            points.append(place(read_chosen(rspecifier, [keys[row] for row in rows]), opts.seed))
-        except ValueError as error:
-            raise VouchError(f"{utt2spk}: {error}") from None
-    with open_output(png) as stream:
-        stream.write(sets_png(list(sets), points, [names[row] for row in rows]))
-    log(f"drew {len(rows)} utterances of {len(chosen)} speakers in {png}")
+    shares = [f"{share:.3f}" for share in (found.value, found.low, found.high, found.trivial)]
+    uniform = f"{1 / classes:.3f}" if classes else "-"
+    counts = (task.held_out, str(round(found.fitted)), str(len(task.labels)), measure)
+    return [task.name, name, str(classes or "-"), *counts, *shares, uniform, f"{found.shuffled:.3f}"]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 SPEAKER, RECORDING = "speaker", "recording"
+DEFAULT_NUMERIC = ("length",)
 _COPY = re.compile(rb"-(reverb|noise|music|babble)$")  # as `vouch augment-data-dir` names copies
 _SPEED = re.compile(rb"^(sp\d+\.\d+)-")
 
@@ -23,10 +24,10 @@ Labels = dict[bytes, bytes]  # label of each utterance
 
 
 class Property(NamedTuple):
-    """classes (utterances,): number of the class, -1 without label; names of the classes; wanted: was it asked for by
-    name (and not found in a data directory)?"""
+    """labels (utterances,): number of the class, -1 without label, or a floating-point number, NaN without; names of
+    the classes; wanted: was it asked for by name (and not just found in a data directory)?"""
 
-    classes: np.ndarray
+    labels: np.ndarray
     names: list[str]
     wanted: bool
 
@@ -40,12 +41,11 @@ class LabelledUtterances(NamedTuple):
     properties: dict[str, Property]
 
 
-def read_labels(data: str, labels: str, chosen: str, numeric: str, bins: int) -> LabelledUtterances:
-    """Those of --data, --labels, --properties, --numeric and --bins.
+def read_labels(data: str, labels: str, chosen: str, numeric: str) -> LabelledUtterances:
+    """Those of --data, --labels, --properties and --numeric.
 
     Of a data directory: speaker (utt2spk), recording (utt2uniq), gender (spk2gender), length (utt2dur or
-    utt2num_frames), augmentation and speed (of the ids, as steps/augment.sh makes them). A numeric property is cut into
-    classes of equal size, at its quantiles. Raises VouchError.
+    utt2num_frames), augmentation and speed (of the ids, as steps/augment.sh makes them). Raises VouchError.
     """
     import numpy as np
 
@@ -67,6 +67,9 @@ def read_labels(data: str, labels: str, chosen: str, numeric: str, bins: int) ->
         if name not in tables:
             raise VouchError(f"--properties: there are no labels '{name}', only {', '.join(tables)}; give --labels")
     numbers = _words(numeric, "--numeric")
+    for name in numbers:
+        if name == SPEAKER or name not in (*tables, *DEFAULT_NUMERIC):
+            raise VouchError(f"--numeric: '{name}' is no property of numbers; want some of {', '.join(tables)}")
     found = {}
     for name in wanted or tables:
         path, own = tables[name]
@@ -76,8 +79,8 @@ def read_labels(data: str, labels: str, chosen: str, numeric: str, bins: int) ->
             raise VouchError(f"{path}: has no label of the utterances of {where}; give labels of the same utterances")
         if number < len(values):
             log(f"{name}: {number} of the {len(values)} utterances have a label in {path}")
-        classes, names = _quantile_classes(path, utterances, values, bins) if name in numbers else _classes(values)
-        found[name] = Property(classes, names, name in wanted or name in given)
+        own_labels, names = (_numbers(path, utterances, values), []) if name in numbers else _classes(values)
+        found[name] = Property(own_labels, names, name in wanted or name in given)
     everyone, everything = (
         np.unique([own[key] for key in utterances], return_inverse=True)[1] for own in (speakers, recordings[1])
     )
@@ -155,9 +158,7 @@ def _classes(values: Sequence[bytes]) -> tuple[np.ndarray, list[str]]:
     return classes - without, [name.decode() for name in names[without:].tolist()]
 
 
-def _quantile_classes(
-    path: str, utterances: Sequence[bytes], values: Sequence[bytes], bins: int
-) -> tuple[np.ndarray, list[str]]:
+def _numbers(path: str, utterances: Sequence[bytes], values: Sequence[bytes]) -> np.ndarray:
     import numpy as np
 
     numbers = np.full(len(values), np.nan)
@@ -169,9 +170,4 @@ def _quantile_classes(
                 numbers[place] = np.inf
             if not np.isfinite(numbers[place]):
                 raise VouchError(f"{path}: '{text.decode()}' of {key.decode()} is not a number; see --numeric")
-    known = np.isfinite(numbers)
-    edges = np.unique(np.quantile(numbers[known], np.arange(1, bins) / bins))
-    edges = edges[edges < numbers[known].max()]
-    classes = np.searchsorted(edges, numbers)  # left: a value at an edge is below it
-    classes[~known] = -1
-    return classes, [f"to {edge:g}" for edge in edges] + ["above"]
+    return numbers

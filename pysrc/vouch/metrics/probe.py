@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,15 +13,17 @@ from scipy.sparse.csgraph import connected_components
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # scikit-learn's C: weight of the data against the squared parameters
 LEAST_GROUPS = 3  # of a class: one that is asked, one to fit to, one to choose the regularisation on
 
+Measure = Callable[[np.ndarray], np.ndarray]  # of sums (..., figures): (...)
+
 
 class Probe(NamedTuple):
-    """accuracy and its 95 % interval low to high, the accuracy of always giving the most frequent class and that of
-    probes of shuffled labels, all in [0, 1]; utterances that a probe was fitted to (mean over the folds)."""
+    """value (accuracy, or R^2 of numbers) and its 95 % interval low to high; that of always giving the most frequent
+    class (the mean of numbers: 0), and of probes of shuffled labels; utterances fitted to (mean over the folds)."""
 
-    accuracy: float
+    value: float
     low: float
     high: float
-    majority: float
+    trivial: float
     shuffled: float
     fitted: float
 
@@ -35,31 +37,57 @@ def probe(
     shuffles: int = 3,
     seed: int = 0,
 ) -> Probe:
-    """A linear probe of embeddings (utterances, dims) for classes, labels (utterances,) whole numbers.
+    """A linear probe of embeddings (utterances, dims) for labels (utterances,): classes where they are whole numbers,
+    measured by accuracy; floating-point numbers are estimated, measured by R^2.
 
     Cross-validated: groups (utterances,), whole numbers from 0, are dealt into folds, and each fold is asked of a
-    probe fitted to the others (held_out_answers). The interval is over speakers (utterances,) (accuracy_interval). The
-    control is the mean accuracy of as many whole probes as `shuffles` says, of shuffled labels: where all utterances
+    probe fitted to the others (held_out_answers). The interval is over speakers (utterances,) (speaker_interval). The
+    control is the mean value of as many whole probes as `shuffles` says, of shuffled labels: where all utterances
     of a group have one label, groups exchange theirs, otherwise utterances do. Hewitt & Liang 2019 (Designing and
     interpreting probes with control tasks) for the thought. Raises ValueError for fewer than three folds, and for
-    fewer than two classes or one of fewer than three groups.
+    fewer than two labels, or a class (numbers: all) of fewer than three groups.
     """
     if folds < 3:
         raise ValueError(f"{folds} folds leave no part to choose the regularisation on, want three or more")
-    if len(np.unique(labels)) < 2 or not has_enough_groups(labels, groups).all():
+    if labels.min() == labels.max() or not has_enough_groups(_strata(labels), groups).all():
         raise ValueError(f"a probe wants two classes or more, each of {LEAST_GROUPS} groups or more")
     generator = np.random.default_rng(seed)
-    parts = group_folds(labels, groups, folds, generator)
-    right = held_out_answers(embeddings, labels, parts, groups) == labels
+
+    def ask(wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        parts = group_folds(_strata(wanted), groups, folds, generator)
+        return parts, held_out_answers(embeddings, wanted, parts, groups)
+
+    parts, answers = ask(labels)
+    statistics, measure = _statistics(labels, answers)
     control = []
     for _ in range(shuffles):
         shuffled = shuffle_labels(labels, groups, generator)
-        own = group_folds(shuffled, groups, folds, generator)
-        control.append(np.mean(held_out_answers(embeddings, shuffled, own, groups) == shuffled))
-    low, high = accuracy_interval(right, speakers, seed=seed)
-    majority = np.unique(labels, return_counts=True)[1].max() / len(labels)
+        control.append(measure(_statistics(shuffled, ask(shuffled)[1])[0].sum(0)))
+    low, high = speaker_interval(statistics, measure, speakers, seed=seed)
+    trivial = 0.0 if _is_number(labels) else np.unique(labels, return_counts=True)[1].max() / len(labels)
     fitted = len(labels) * (1 - 1 / len(np.unique(parts)))
-    return Probe(float(right.mean()), low, high, float(majority), float(np.mean(control)), fitted)
+    return Probe(float(measure(statistics.sum(0))), low, high, float(trivial), float(np.mean(control)), fitted)
+
+
+def _is_number(labels: np.ndarray) -> bool:
+    return np.issubdtype(labels.dtype, np.floating)
+
+
+def _strata(labels: np.ndarray) -> np.ndarray:
+    """Classes of which each fold has its share: numbers are one."""
+    return np.zeros(len(labels), dtype=int) if _is_number(labels) else labels
+
+
+def _statistics(labels: np.ndarray, answers: np.ndarray) -> tuple[np.ndarray, Measure]:
+    """Figures (utterances, figures) of each answer, and the measure, a function of sums (..., figures) of them."""
+    ones = np.ones(len(labels))
+    if not _is_number(labels):
+        return np.stack([answers == labels, ones], axis=1), lambda sums: sums[..., 0] / sums[..., 1]
+    centred = labels - labels.mean()
+    return (
+        np.stack([(answers - labels) ** 2, ones, centred, centred**2], axis=1),
+        lambda sums: 1 - sums[..., 0] / (sums[..., 3] - sums[..., 2] ** 2 / sums[..., 1]),
+    )
 
 
 def group_folds(labels: np.ndarray, groups: np.ndarray, number: int, generator: np.random.Generator) -> np.ndarray:
@@ -81,29 +109,32 @@ def held_out_answers(
     strengths: Sequence[float] = STRENGTHS,
     balanced: bool = False,
 ) -> np.ndarray:
-    """The class (utterances,) that a probe fitted to the other folds (utterances,) tells of each embedding.
+    """The class or number (utterances,) that a probe fitted to the other folds (utterances,) tells of each embedding.
 
-    Logistic regression (multinomial) on dims standardised by the fitting part, with the L2 regularisation of
-    `strengths` (several: in rising order) that tells most of a fold of that part's own groups when fitted to its rest;
-    of equals the strongest regularisation. balanced: all classes weigh the same in the fit.
+    Logistic regression (multinomial), or ridge regression of numbers, on dims standardised by the fitting part, with
+    the L2 regularisation of `strengths` (several: in rising order) that tells most of a fold of that part's own groups
+    (least squared error) when fitted to its rest; of equals the strongest regularisation. balanced: all classes weigh
+    the same in the fit.
     """
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.pipeline import Pipeline, make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     def fitted(strength: float, rows: np.ndarray) -> Pipeline:
         weight = "balanced" if balanced else None
-        classifier = LogisticRegression(C=strength, class_weight=weight, max_iter=1000)
-        return make_pipeline(StandardScaler(), classifier).fit(embeddings[rows], labels[rows])
+        model = Ridge(1 / strength) if numbers else LogisticRegression(C=strength, class_weight=weight, max_iter=1000)
+        return make_pipeline(StandardScaler(), model).fit(embeddings[rows], labels[rows])
 
     def best(rows: np.ndarray, number: int) -> float:
-        own = group_folds(labels[rows], groups[rows], number, np.random.default_rng(0))
+        own = group_folds(_strata(labels[rows]), groups[rows], number, np.random.default_rng(0))
         inner, outer = rows[own > 0], rows[own == 0]
-        scores = [
-            np.mean(fitted(strength, inner).predict(embeddings[outer]) == labels[outer]) for strength in strengths
-        ]
-        return strengths[int(np.argmax(scores))]
+        errors = []
+        for strength in strengths:
+            missed = fitted(strength, inner).predict(embeddings[outer]) - labels[outer]
+            errors.append(np.mean(missed**2 if numbers else missed != 0))
+        return strengths[int(np.argmin(errors))]
 
+    numbers = _is_number(labels)
     answers = np.empty_like(labels)
     present = np.unique(folds)
     with warnings.catch_warnings(action="ignore"):  # of classes that are told apart without an error
@@ -129,16 +160,21 @@ def shuffle_labels(labels: np.ndarray, groups: np.ndarray, generator: np.random.
     return generator.permutation(labels)
 
 
-def accuracy_interval(
-    right: np.ndarray, speakers: np.ndarray, num_samples: int = 1000, seed: int = 0, level: float = 0.95
+def speaker_interval(
+    statistics: np.ndarray,
+    measure: Measure,
+    speakers: np.ndarray,
+    num_samples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
 ) -> tuple[float, float]:
-    """(low, high) of the share of right answers, bool (utterances,), by resampling speakers (utterances,): as many as
-    there are are drawn with replacement, each with all its utterances (a percentile bootstrap, as of eer_interval)."""
+    """(low, high) of a measure of sums of statistics (utterances, figures) by resampling speakers (utterances,): as
+    many as there are are drawn with replacement, each with all its utterances (a percentile bootstrap, as of
+    eer_interval)."""
     _, places = np.unique(speakers, return_inverse=True)
-    counts = np.bincount(places)
-    draws = np.random.default_rng(seed).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), num_samples)
-    shares = draws @ np.bincount(places, right) / (draws @ counts)
-    low, high = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2])
+    sums = np.stack([np.bincount(places, column) for column in statistics.T], axis=1)
+    draws = np.random.default_rng(seed).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), num_samples)
+    low, high = np.quantile(measure(draws @ sums), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
