@@ -124,7 +124,7 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
         "map-embeddings": (
             "embedding_sets",
             "map_embeddings",
-            "maps of several embeddings of the same utterances, by speaker",
+            "several embeddings of the same utterances as maps",
         ),
     },
     "results": {
