@@ -43,7 +43,8 @@ def probe(argv: list[str]) -> None:
         "are other recordings of the same speakers, for every other property other speakers. Prints a table, a line "
         "for each property and set: classes, utterances fitted (mean of the folds) and tested, the held-out value with "
         "its 95 % interval by resampling speakers; chance: majority (always the most frequent class, or the mean) and "
-        "uniform (1/classes); and shuffled, the value of probes of shuffled labels. Copies of a recording stay "
+        "uniform (1/classes); and shuffled, the value of probes of shuffled labels (speakers "
+        "exchange theirs where each has one). Copies of a recording stay "
         "together, and speakers who share recordings count as one voice. Classes in fewer than three recordings "
         "(speakers) are left out.",
         (1, None),
@@ -58,6 +59,9 @@ def probe(argv: list[str]) -> None:
     options.add("max-utterances", 20000, "of each property, drawn evenly from the speakers")
     options.add("max-speakers", 200, "classes of the speaker probe, drawn at random")
     options.add("folds", 5, "parts that are held out in turn, 3 or more")
+    options.add(
+        "balanced", False, "let all classes weigh the same, in the fit and in the accuracy: chance is 1/classes"
+    )
     options.add("shuffles", 3, "probes of shuffled labels, of which the mean is given")
     options.add("seed", 0, "of all that is drawn")
     options.add("out", "", "write the table here too, tab-separated")
@@ -141,9 +145,14 @@ def _line(task: _Task, name: str, vectors: np.ndarray, opts: SimpleNamespace) ->
 
     from vouch.metrics.probe import probe
 
-    found = probe(vectors, task.labels, task.groups, task.voices, opts.folds, opts.shuffles, opts.seed)
+    how = (opts.folds, opts.shuffles, opts.seed, opts.balanced)
+    try:
+        found = probe(vectors, task.labels, task.groups, task.voices, *how)
+    except ValueError as error:
+        raise VouchError(f"{task.name}, {name}: {error}") from None
     number = np.issubdtype(task.labels.dtype, np.floating)
-    classes, measure = (0, "R2") if number else (len(np.unique(task.labels)), "accuracy")
+    measure = "R2" if number else "balanced" if opts.balanced else "accuracy"
+    classes = 0 if number else len(np.unique(task.labels))
     log(
         f"{task.name}, {name}: {measure} {found.value:.3f} ({found.low:.3f} to {found.high:.3f}) on {len(task.labels)} "
         f"held-out utterances, chance {found.trivial:.3f}"

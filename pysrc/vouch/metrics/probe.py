@@ -36,9 +36,11 @@ def probe(
     folds: int = 5,
     shuffles: int = 3,
     seed: int = 0,
+    balanced: bool = False,
 ) -> Probe:
     """A linear probe of embeddings (utterances, dims) for labels (utterances,): classes where they are whole numbers,
-    measured by accuracy; floating-point numbers are estimated, measured by R^2.
+    measured by accuracy; floating-point numbers are estimated, measured by R^2. balanced: all classes weigh the same,
+    in the fit and in the accuracy.
 
     Cross-validated: groups (utterances,), whole numbers from 0, are dealt into folds, and each fold is asked of a
     probe fitted to the others (held_out_answers). The interval is over speakers (utterances,) (speaker_interval). The
@@ -55,16 +57,17 @@ def probe(
 
     def ask(wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         parts = group_folds(_strata(wanted), groups, folds, generator)
-        return parts, held_out_answers(embeddings, wanted, parts, groups)
+        return parts, held_out_answers(embeddings, wanted, parts, groups, balanced=balanced)
 
     parts, answers = ask(labels)
-    statistics, measure = _statistics(labels, answers)
+    statistics, measure = _statistics(labels, answers, balanced)
     control = []
     for _ in range(shuffles):
         shuffled = shuffle_labels(labels, groups, generator)
-        control.append(measure(_statistics(shuffled, ask(shuffled)[1])[0].sum(0)))
+        control.append(measure(_statistics(shuffled, ask(shuffled)[1], balanced)[0].sum(0)))
     low, high = speaker_interval(statistics, measure, speakers, seed=seed)
-    trivial = 0.0 if _is_number(labels) else np.unique(labels, return_counts=True)[1].max() / len(labels)
+    counts = np.unique(labels, return_counts=True)[1]
+    trivial = 0.0 if _is_number(labels) else 1 / len(counts) if balanced else counts.max() / len(labels)
     fitted = len(labels) * (1 - 1 / len(np.unique(parts)))
     return Probe(float(measure(statistics.sum(0))), low, high, float(trivial), float(np.mean(control)), fitted)
 
@@ -78,11 +81,13 @@ def _strata(labels: np.ndarray) -> np.ndarray:
     return np.zeros(len(labels), dtype=int) if _is_number(labels) else labels
 
 
-def _statistics(labels: np.ndarray, answers: np.ndarray) -> tuple[np.ndarray, Measure]:
+def _statistics(labels: np.ndarray, answers: np.ndarray, balanced: bool) -> tuple[np.ndarray, Measure]:
     """Figures (utterances, figures) of each answer, and the measure, a function of sums (..., figures) of them."""
     ones = np.ones(len(labels))
     if not _is_number(labels):
-        return np.stack([answers == labels, ones], axis=1), lambda sums: sums[..., 0] / sums[..., 1]
+        _, places, counts = np.unique(labels, return_inverse=True, return_counts=True)
+        weights = 1 / counts[places] if balanced else ones
+        return np.stack([weights * (answers == labels), weights], axis=1), lambda sums: sums[..., 0] / sums[..., 1]
     centred = labels - labels.mean()
     return (
         np.stack([(answers - labels) ** 2, ones, centred, centred**2], axis=1),
@@ -92,11 +97,15 @@ def _statistics(labels: np.ndarray, answers: np.ndarray) -> tuple[np.ndarray, Me
 
 def group_folds(labels: np.ndarray, groups: np.ndarray, number: int, generator: np.random.Generator) -> np.ndarray:
     """A fold from 0 (utterances,) for each utterance: those of a group have one; the groups of each class, counted for
-    the first of their classes, are dealt out at random, so that folds have as many of each as can be."""
-    fold_of = np.full(int(groups.max()) + 1, -1)
-    for label in np.unique(labels):
-        own = np.unique(groups[labels == label])
-        own = own[fold_of[own] < 0]
+    the rarest of their classes, are dealt out at random, so that folds have as many of each as can be."""
+    places = np.unique(labels, return_inverse=True)[1]
+    pairs = np.unique(np.stack([places, groups]), axis=1)
+    frequent = np.argsort(-np.bincount(pairs[0]), kind="stable")
+    counted_for, fold_of = (np.full(int(groups.max()) + 1, -1) for _ in range(2))
+    for place in frequent:
+        counted_for[pairs[1, pairs[0] == place]] = place
+    for place in np.sort(frequent):
+        own = np.flatnonzero(counted_for == place)
         fold_of[own] = generator.permutation(len(own)) % number
     return fold_of[groups]
 
@@ -114,13 +123,15 @@ def held_out_answers(
     Logistic regression (multinomial), or ridge regression of numbers, on dims standardised by the fitting part, with
     the L2 regularisation of `strengths` (several: in rising order) that tells most of a fold of that part's own groups
     (least squared error) when fitted to its rest; of equals the strongest regularisation. balanced: all classes weigh
-    the same in the fit.
+    the same in the fit. Raises ValueError where a part to fit to has one class only.
     """
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.pipeline import Pipeline, make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     def fitted(strength: float, rows: np.ndarray) -> Pipeline:
+        if not numbers and len(np.unique(labels[rows])) < 2:
+            raise ValueError("the part that a probe is fitted to has one class only; give more speakers of each class")
         weight = "balanced" if balanced else None
         model = Ridge(1 / strength) if numbers else LogisticRegression(C=strength, class_weight=weight, max_iter=1000)
         return make_pipeline(StandardScaler(), model).fit(embeddings[rows], labels[rows])
