@@ -119,6 +119,14 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
         "plot-embeddings": ("domains", "plot_embeddings", "a map of source and target embeddings"),
         "probe-domain": ("domains", "probe_domain", "how well a linear classifier tells the domain of embeddings"),
     },
+    "embeddings": {
+        "probe": ("probe", "probe", "what linear classifiers find in embeddings: speaker, gender, length, domain ..."),
+        "map-embeddings": (
+            "embedding_sets",
+            "map_embeddings",
+            "several embeddings of the same utterances as maps",
+        ),
+    },
     "results": {
         "check-trials": ("results", "check_trials", "list every trial key that has no embedding"),
         "evaluate": ("results", "evaluate", "EER with its interval, minimum costs and DET points of a score file"),
