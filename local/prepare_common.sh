@@ -50,12 +50,16 @@ published=(train enroll test adapt adapt_enroll adapt_test run.conf)
 # there what an earlier preparation of another corpus left. What is there already and the same keeps its time, so that no
 # later step is repeated for nothing.
 publish() {
-  local name
+  local name file same
   for name in "$@"; do
     bash "$root/utils/validate_data_dir.sh" --print-args=false --no-feats --no-text "$tmp/$name"
   done
   for name in "${published[@]}"; do
     if is_published "$name"; then continue; fi
+    for file in "$tmp/$name"/*; do # of the tables those that are the same
+      same=$out/$name/${file##*/}
+      if [ -f "$file" ] && cmp -s "$file" "$same"; then touch -r "$same" "$file"; fi
+    done
     rm -rf "${out:?}/$name"
     if [ -e "$tmp/$name" ]; then mv "$tmp/$name" "$out/$name"; fi
   done

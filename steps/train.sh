@@ -79,7 +79,7 @@ else
   if [ -f "$log" ]; then mv "$log" "${log%.log}.$(date -r "$log" +%Y%m%d-%H%M%S).log"; fi # of a killed one, which goes on
 fi
 $cmd "${resources[@]}" "$log" "${launcher[@]}" train --device="$device" --num-threads="$threads" --force="$force" \
-  --target="$target" --start="$start" "$system" "$data" "$model" &
+  --target="$target" --start-from="$start" "$system" "$data" "$model" &
 job=$!
 (
   exec >&2 # what the log says, twice a minute

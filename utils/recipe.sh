@@ -103,6 +103,8 @@ read_settings() {
         if [ -n "$start" ]; then start_of[$system]=$start; fi
         [[ -z $start || ($start != "$system" && (" $before " == *" $start "* || -f $exp/$start/final.pt)) ]] ||
           fail "$conf/$system.yaml starts from $start, which is not before it in --systems, nor trained in $exp"
+        [[ -z $start || ! -f $conf/$start.yaml || $(vouch show-config --get=features,network "$conf/$start.yaml") = "$(vouch show-config --get=features,network "$conf/$system.yaml")" ]] ||
+          fail "$conf/$system.yaml starts from $start, which has other features or another network; make them alike"
         if [ "$source" = waveforms ]; then trained_on[$system]=train; fi # augmented while the network trains
         case $objective in danse | gan) adversarial="$adversarial $system" ;; esac
         ;;

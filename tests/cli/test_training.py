@@ -299,7 +299,7 @@ def test_a_training_that_starts_from_another_model(folder, tmp_path, capsys):
 
     fresh = YAML.replace("epochs: 1", "epochs: 0")
     (tmp_path / "y.yaml").write_text("start: x\n" + fresh.replace("type: am_softmax", "type: am_softmax, margin: 0.4"))
-    data, start = str(folder / "data"), f"--start={folder}/model"
+    data, start = str(folder / "data"), f"--start-from={folder}/model"
     words = ["train", start, str(tmp_path / "y.yaml"), data, str(tmp_path / "model")]
     assert main(words) == 0
     begun, trained = (load(path / "model" / "final.pt", "networks")["networks"] for path in (tmp_path, folder))
@@ -309,15 +309,15 @@ def test_a_training_that_starts_from_another_model(folder, tmp_path, capsys):
     untrained = load(tmp_path / "fresh" / "final.pt", "networks")["networks"]
     assert not torch.equal(untrained["head.weight"], trained["head.weight"])
     # the model that it starts from is a part of what a training is
-    words[1] = f"--start={tmp_path}/fresh"
+    words[1] = f"--start-from={tmp_path}/fresh"
     assert "from another start" in _refused(capsys, *words)
 
 
 @pytest.mark.parametrize("change, option, message", [
     ("start: x\n", "", "starts from the system x; give its model directory as --start"),
-    ("", "--start=model", "has no key start"),
-    ("start: x\n", "--start=nowhere", "--start=nowhere has no final.pt"),
-    ("start: x\nfeatures: fbank\n", "--start=model", ""),
+    ("", "--start-from=model", "has no key start"),
+    ("start: x\n", "--start-from=nowhere", "--start-from=nowhere has no final.pt"),
+    ("start: x\nfeatures: fbank\n", "--start-from=model", ""),
 ])  # fmt: skip
 def test_a_start_that_is_missing_or_not_wanted(folder, tmp_path, capsys, change, option, message):
     (tmp_path / "y.yaml").write_text(change + YAML)
@@ -337,7 +337,7 @@ def test_a_start_of_other_speakers_or_another_network(folder, tmp_path, capsys):
         (other / name).write_text((folder / "data" / name).read_text())
     (other / "utt2spk").write_text((folder / "data" / "utt2spk").read_text().replace(" s1", " s7"))
     (tmp_path / "y.yaml").write_text("start: x\n" + YAML)
-    words = [f"--start={folder}/model", str(tmp_path / "y.yaml")]
+    words = [f"--start-from={folder}/model", str(tmp_path / "y.yaml")]
     assert "speaker 2 is 's1'" in _refused(capsys, "train", *words, str(other), str(tmp_path / "a"))
     (tmp_path / "y.yaml").write_text("start: x\n" + YAML.replace("channels: 8", "channels: 9"))
     assert "of another architecture" in _refused(capsys, "train", *words, str(folder / "data"), str(tmp_path / "b"))

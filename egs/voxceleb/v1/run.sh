@@ -41,13 +41,13 @@ STAGES="Stages:
 help_message="usage: bash run.sh --voxceleb1 DIR --voxceleb2 DIR [options]
 $STAGES
 Options (default):
-  --stage N ($stage)  --stop-stage N ($stop_stage)  --lists \"FILE ...\" (those found)  --decode-to DIR (none: ffmpeg's pipes)
+  --stage N ($stage)  --stop-stage N ($stop_stage)  --lists \"FILE ...\" (those found; quote a FILE with spaces once more)  --decode-to DIR (none: ffmpeg's pipes)
   --dry-run true|false ($dry_run: true prints the plan and its cost; the corpora need not be there)
   --systems \"NAME ...\" ($systems)
   --fusions \"SYSTEM+SYSTEM ...\" (none; each may be SYSTEM:BACKEND, SYSTEM=WEIGHT or SYSTEM:BACKEND=WEIGHT)
   --musan DIR --rirs DIR (generated)  --num-copies N ($num_copies)
   --out DIR (this folder)  --conf DIR (conf)  --nj N jobs of a step (0: one for each core); cmd.sh has more
-  --backend-utts N ($backend_utts)  --cohort N ($cohort)  --top N ($top)  --calibration-trials N ($calibration_trials)
+  --backend-utts N ($backend_utts; of stage 1)  --cohort N ($cohort)  --top N ($top)  --calibration-trials N ($calibration_trials)
   --device auto|cpu|cuda ($device)  --seed N ($seed; another one wants another --out)
   --allow-pipes true|false ($allow_pipes)  --allow-missing true|false ($allow_missing)  --force true|false ($force)
 A killed run goes on with the same command: finished steps are skipped. Stages 7 to 9 are always done anew."
@@ -83,8 +83,11 @@ for system in $networks; do
   kind=${features[$system]}
   [ "${backend_data[$system]}" = train_backend ] || fail "$conf/$system.yaml: backends learn from --backend-utts utterances here; leave backend.speed_copies out"
   case ${trained_on[$system]} in
-    train) trained_on[$system]=train_waveforms waveforms="$waveforms $kind" ;;
-    *) archives="$archives $kind" ;;
+    train)
+      trained_on[$system]=train_waveforms
+      [[ " $waveforms " == *" $kind "* ]] || waveforms="$waveforms $kind"
+      ;;
+    *) [[ " $archives " == *" $kind "* ]] || archives="$archives $kind" ;;
   esac
 done
 planned=(--conf "$conf" --systems "$systems" --num-copies "$num_copies" --backend-utts "$backend_utts" --jobs "$nj")
@@ -107,6 +110,17 @@ if [ -d "$data/corpora/test" ]; then has_test="test"; fi
 if [ -n "$waveforms" ] && grep -q -m 1 ' ffmpeg ' "$data/corpora/train/wav.scp"; then
   fail "VoxCeleb2 is m4a, and a training on waveforms would start ffmpeg for every chunk; decode it once with --decode-to DIR"
 fi
+# Whatever lists an earlier call had: no system that is scored may know a speaker of the trials.
+refuse_known() {
+  local system known
+  for system in $networks; do
+    if [ -z "$has_test" ] || [ ! -s "$exp/$system/speakers.txt" ]; then continue; fi
+    known=$(awk 'NR == FNR {tested[substr($1, 1, 7)]; next} {sub(/^sp[0-9.]+-/, "")} $1 in tested {print $1; exit}' \
+      "$data/corpora/test/utt2spk" "$exp/$system/speakers.txt")
+    [ -z "$known" ] || fail "$exp/$system was trained on $known, a speaker of the trials; choose other --lists, or another --out and train without"
+  done
+}
+if [ "$force" = false ]; then refuse_known; fi
 copy_of() { # SOURCE TARGET, unless it is there
   local made=$2/.done.copy
   if ! is_done "$made" "" "$1/wav.scp" "$1/utt2spk" >/dev/null; then
@@ -210,15 +224,7 @@ if runs 5 && [ -n "$tuned" ]; then
   announce 5 "fine-tuning of$tuned"
   train_systems $tuned
 fi
-# Whatever lists an earlier call had: no system that is scored may know a speaker of the trials.
-if [ "$stop_stage" -ge 6 ] && [ -n "$has_test" ]; then
-  for system in $networks; do
-    [ -s "$exp/$system/speakers.txt" ] || continue
-    known=$(awk 'NR == FNR {tested[substr($1, 1, 7)]; next} {sub(/^sp[0-9.]+-/, "")} $1 in tested {print $1; exit}' \
-      "$data/corpora/test/utt2spk" "$exp/$system/speakers.txt")
-    [ -z "$known" ] || fail "$exp/$system was trained on $known, a speaker of the trials; choose other --lists, or another --out and train without"
-  done
-fi
+if [ "$stop_stage" -ge 6 ]; then refuse_known; fi
 # shellcheck disable=SC2086
 if runs 6; then embed_systems 6 $has_test; fi
 

@@ -77,7 +77,7 @@ def train(argv: list[str]) -> int:
     )
     options.add("num-threads", 0, "threads of the CPU computation; 0: as the environment says")
     options.add("target", "", "data directory of unlabelled speech of another domain, for objectives with an adversary")
-    options.add("start", "", "model directory whose networks a system with the key `start` begins with")
+    options.add("start-from", "", "model directory whose networks a system with the key `start` begins with")
     options.add("force", False, "train again from the start, whatever is there")
     options.add("dry-run", False, "print sizes, computation, memory and batches of the training, and do nothing")
     opts, (config_path, data, model) = options.parse(argv)
@@ -101,7 +101,7 @@ def train(argv: list[str]) -> int:
         raise VouchError(f"{config_path} is no network but of kind {config['kind']}; {how}")
     content = _open_data(config, data)
     target = _open_target(config, opts.target, config_path, content)
-    start = _open_start(config, opts.start, config_path)
+    start = _open_start(config, opts.start_from, config_path)
     processes = Processes()
     if opts.dry_run:
         return _dry_run(config, content, target, processes)
@@ -163,13 +163,13 @@ def _open_start(config: dict, model: str, path: str) -> Path | None:
     """The final.pt that a fine-tuning starts from."""
     if bool(model) != bool(config["start"]):
         if model:
-            raise VouchError(f"--start={model}: {path} has no key start; leave the option out, or add the key")
-        raise VouchError(f"{path} starts from the system {config['start']}; give its model directory as --start")
+            raise VouchError(f"--start-from={model}: {path} has no key start; leave the option out, or add the key")
+        raise VouchError(f"{path} starts from the system {config['start']}; give its model directory as --start-from")
     if not model:
         return None
     final = Path(model) / "final.pt"
     if not final.is_file():
-        raise VouchError(f"--start={model} has no final.pt; train that system first")
+        raise VouchError(f"--start-from={model} has no final.pt; train that system first")
     return final
 
 
@@ -216,7 +216,11 @@ def _train(
     torch.manual_seed(config["training"]["seed"])
     objective = build_objective(config, feature_dim, len(speakers), device)
     if begun_with:
-        checkpoints.load_networks(objective, begun_with["networks"], start)
+        try:
+            checkpoints.load_networks(objective, begun_with["networks"], start)
+        except VouchError as error:
+            reason = str(error).partition(";")[0]
+            raise VouchError(f"{reason}; a system starts from one of the same network, features and head") from None
     extra = {
         "config": config,
         "speakers": speakers,

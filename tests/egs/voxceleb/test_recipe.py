@@ -151,6 +151,18 @@ def test_what_is_refused(run: Run, tmp_path: Path) -> None:
     assert "--top 'x' is not a number" in refused(*run.command, "--top", "x")
     lonely = refused(*run.command, "--systems", "resnet34_lm", "--fusions", "", "--out", tmp_path / "out")
     assert "starts from resnet34, which is not before it in --systems" in lonely
+    (tmp_path / "wide.yaml").write_text(f"base: {RECIPE}/conf/mini/resnet34_lm.yaml\nnetwork: {{embedding_dim: 48}}\n")
+    (tmp_path / "resnet34.yaml").write_text(f"base: {RECIPE}/conf/mini/resnet34.yaml\n")
+    other = ["--systems", "resnet34 wide", "--conf", tmp_path, "--fusions", ""]
+    assert "has other features or another network" in refused(*run.command, *other, "--out", tmp_path / "out")
+
+
+def test_lists_by_their_published_names(run: Run, tmp_path: Path) -> None:
+    """A published name alone is the file beside VoxCeleb1; a path with spaces is quoted."""
+    command = ["bash", RECIPE / "local/prepare_data.sh", "--voxceleb1", run.corpora / "voxceleb1"]
+    command += ["--voxceleb2", run.corpora / "voxceleb2", "--lists"]
+    succeed(*command, f"veri_test2.txt '{run.corpora}/voxceleb1/veri_test.txt'", tmp_path)
+    assert {path.name for path in (tmp_path / "test").glob("trials_*")} == {"trials_O", "trials_O_clean"}
 
 
 def test_a_network_that_knows_a_tested_speaker_is_not_scored(run: Run) -> None:

@@ -18,7 +18,7 @@ from typing import NamedTuple, NoReturn
 
 from vouch.corpora.planning import FRAMES, Stage, compare_disk, network_costs, show
 from vouch.errors import VouchError
-from vox.lists import planned_names
+from vox.lists import NAMES, planned_names
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 SECONDS = 7.9  # of an utterance: 2,442 h of VoxCeleb2 in 1,128,246 utterances, VoxCeleb1's 352 h in 153,516 are 8.2
@@ -108,7 +108,7 @@ def plan(amounts: Amounts, configs: dict[str, dict], num_copies: int, backend_ut
         frames = embedded * SECONDS * FRAMES / 3600 * VOICED
         core, gpu, extraction = network_costs(config, DIMS[config["features"]], seen, frames, CORE_RATE)
         number, what = (5, "fine-tune") if config["start"] else (4, "train")
-        reads = f"data/{config['features']}/train*"
+        reads = f"data/{config['features']}/train_aug_nosil" if archives else "recordings"
         if not archives:
             chunks = config["training"]["epochs"] * seen * config["training"]["sampler"].get("samples_per_utterance", 1)
             what_for, reading = f"waveforms of {system}", f"{chunks / 1e6:,.1f} M chunks"
@@ -160,6 +160,9 @@ def main() -> None:
     else:
         names = planned_names(options.lists)
         amounts = WITH_VOX1 if names and names <= {"O", "O_clean"} else VOX2_ALONE
+        unknown = sorted(names - set(NAMES.values()))
+        if unknown:
+            print(f"plan.py: {', '.join(unknown)}: no published list; planned as if it had the speakers of E and H")
     configs = {system: read_system(options.conf / f"{system}.yaml") for system in options.systems.split()}
     stages = plan(amounts, configs, options.num_copies, options.backend_utts, options.decode)
     print(show(stages, max(options.jobs, 1)), end="")

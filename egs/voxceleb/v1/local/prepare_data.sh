@@ -41,7 +41,8 @@ What is there already and the same keeps its time. Names of utterances and speak
 options (default):
   --voxceleb1 DIR          without it there is no test
   --voxceleb2 DIR
-  --lists \"FILE ...\"       NAME=FILE gives a name; or a folder with published lists (all published ones that are found)
+  --lists \"FILE ...\"       NAME=FILE gives a name; or a folder with published lists (all published ones that are found);
+                           a published name alone is looked for beside VoxCeleb1; \"'A B/veri_test.txt' FILE\" has spaces
   --decode-to DIR          see above (m4a is read through ffmpeg)
   --nj N                   ffmpeg at a time, with --decode-to ($nj)
   --check-headers BOOL     open every file to find damaged ones and other rates; false spares it ($check_headers)

@@ -56,7 +56,8 @@ def find_lists(given: str, tables: Mapping[str, list[Path]]) -> list[tuple[str, 
         if not found:
             raise VouchError(f"--lists {folder}: none of {', '.join(NAMES)} is in this folder; name the files")
         return sorted(found)
-    return [_named(word) for word in _words(given)]
+    beside = {word: str(tables[word][0]) for word in _words(given) if word in tables and not Path(word).is_file()}
+    return [_named(beside.get(word, word)) for word in _words(given)]
 
 
 def planned_names(given: str) -> set[str]:
