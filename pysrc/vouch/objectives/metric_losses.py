@@ -91,6 +91,9 @@ class Prototypical(nn.Module):
     whose nearest prototype is their own speaker's.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def forward(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         queries, prototypes = _queries(embeddings, labels)
         distances = torch.cdist(queries, prototypes, compute_mode="donot_use_mm_for_euclid_dist")
