@@ -126,8 +126,8 @@ class HeldOut(NamedTuple):
     def evaluate(
         self, objective: Objective, device: torch.device, precision: str, processes: Processes
     ) -> dict[str, float]:
-        """`eer` in per cent over all pairs of different recordings, mean `accuracy` and `loss`; with a target
-        `domain_probe`, vouch.training.domain_probe.
+        """`eer` in per cent over all pairs of different recordings; where the objective classifies, mean `accuracy`
+        and `loss`; with a target `domain_probe`, vouch.training.domain_probe.
 
         Of an utterance its middle max_frames are taken. The scores are cosines of embeddings from which their mean is
         subtracted. Utterances of like lengths make a batch, in which shorter ones are repeated up to the longest, as in
@@ -136,9 +136,10 @@ class HeldOut(NamedTuple):
         was_training = objective.training
         objective.eval()
         embeddings, rows = self._embed(objective, device, precision, processes)
-        loss, accuracy = rows.mean(0, dtype=np.float64)
-        eer = pairwise_eer(embeddings, self.labels, self.groups)
-        figures = {"eer": 100 * eer, "accuracy": float(accuracy), "loss": float(loss)}
+        figures = {"eer": 100 * pairwise_eer(embeddings, self.labels, self.groups)}
+        if objective.classifies:
+            loss, accuracy = rows.mean(0, dtype=np.float64)
+            figures |= {"accuracy": float(accuracy), "loss": float(loss)}
         if self.target is not None:
             others, _ = self.target._embed(objective, device, precision, processes)
             groups = self.target.groups + self.groups.max() + 1  # their numbers mean other recordings
@@ -149,7 +150,8 @@ class HeldOut(NamedTuple):
     def _embed(
         self, objective: Objective, device: torch.device, precision: str, processes: Processes
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Embeddings float64 (utterances, embedding_dim), and losses and accuracies (utterances, 2)."""
+        """Embeddings float64 (utterances, embedding_dim), and losses and accuracies (utterances, 2), or (utterances, 0)
+        where the objective does not classify."""
         found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         for number, (places, length) in enumerate(self._batches()):
             if number % processes.world != processes.rank:
@@ -165,8 +167,9 @@ class HeldOut(NamedTuple):
             lengths = torch.full((len(places),), batch.features.shape[1], device=device)
             with torch.inference_mode(), autocast(precision, device):
                 embeddings, figures = objective.evaluate(batch.features, lengths, batch.labels)
-            rows = torch.stack([figures["loss"].float(), figures["accuracy"].float()], 1)
-            found.append((places, embeddings.float().cpu().numpy(), rows.cpu().numpy()))
+            columns = [figures[name].float().cpu().numpy() for name in ("loss", "accuracy") if objective.classifies]
+            rows = np.array(columns, np.float32).reshape(-1, len(places)).T
+            found.append((places, embeddings.float().cpu().numpy(), rows))
         found = [part for parts in processes.gather(found) for part in parts]
         order = np.argsort(np.concatenate([part[0] for part in found]))
         embeddings = np.concatenate([part[1] for part in found])[order].astype(np.float64)
