@@ -280,9 +280,10 @@ def _check_objective(top: dict[str, Any], path: str) -> None:
             f"{path}: training.held_out.criterion transfer wants another domain, which objective {name} does not take; "
             f"want eer, accuracy or loss"
         )
-    if not kind.classifies and criterion in ("accuracy", "loss"):
+    classifies = kind.classifies and top["objective"].get("embedding") != "eliminated"
+    if not classifies and criterion in ("accuracy", "loss"):
         raise VouchError(
-            f"{path}: training.held_out.criterion {criterion} wants a classifier, which objective {name} has not; "
+            f"{path}: training.held_out.criterion {criterion} wants a classifier, which objective {name} has not here; "
             f"want eer"
         )
     if not kind.classifies and top["network"]["hidden_dim"]:

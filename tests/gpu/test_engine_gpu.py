@@ -27,6 +27,7 @@ KINDS = [
     "least_squares",
     "auxiliary",
     "joint_centre",
+    "seef_aldr",
     "ge2e_softmax",
     "ge2e_contrast",
     "triplet",

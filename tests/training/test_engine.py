@@ -31,7 +31,9 @@ def test_two_speakers_are_learnt_and_random_labels_are_not(tmp_path):
     assert _lines(tmp_path / "random")[-1]["accuracy"] < 0.8
 
 
-@pytest.mark.parametrize("kind", ["supervised", "danse", "auxiliary", "joint_centre", "ge2e_contrast", "triplet"])
+@pytest.mark.parametrize(
+    "kind", ["supervised", "danse", "auxiliary", "joint_centre", "seef_aldr", "ge2e_contrast", "triplet"]
+)
 def test_a_killed_training_ends_as_the_uninterrupted_one(tmp_path, kind):
     whole = trainer(tmp_path / "whole", Source(32), objective(kind=kind), **full_options())
     expected, _ = whole.run()

@@ -13,7 +13,7 @@ _GROWTH = 8  # of each axis: three stages double it
 class ChunkDecoder(nn.Module):
     """One vector -> a chunk of features of any number of frames.
 
-    An affine layer makes a small picture, three stages double both axes (nearest neighbours, 3 x 3 convolution, batch
+    An affine layer makes a small picture, three stages double both axes (nearest neighbours, 3 x 3 convolution, layer
     norm, ReLU), a last convolution leaves one channel; the picture is then stretched to the frames and bins that are
     asked for (bilinear). Source: SEEF-ALDR (1912.02608) has a reconstruction decoder of the input spectrogram; its
     layers are not public, all of them are our choice.
@@ -34,7 +34,7 @@ class ChunkDecoder(nn.Module):
             self.stages.append(
                 nn.Sequential(
                     nn.Conv2d(channels, channels // 2, 3, padding=1, bias=False),
-                    nn.BatchNorm2d(channels // 2),
+                    nn.GroupNorm(1, channels // 2),
                     nn.ReLU(inplace=True),
                 )
             )

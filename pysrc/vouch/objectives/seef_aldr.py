@@ -12,6 +12,7 @@ from torch.nn import functional
 from vouch.nn.reconstruction import ChunkDecoder
 from vouch.objectives.base import Batch, Optimizer
 from vouch.objectives.danse import reverse_gradient
+from vouch.objectives.metric import whole_batch
 from vouch.objectives.supervised import SpeakerClassifier
 from vouch.objectives.updates import Updater
 
@@ -50,8 +51,8 @@ class SeefAldr(SpeakerClassifier):
                  2018); the classifier learns in every step, on embeddings that are held fixed.
     alternating  the same, but the classifier learns in one step and E_e is pushed in the next.
     reversal     no uniform distribution: E_e ascends L_adv^s, by gradient reversal (Ganin & Lempitsky, 1409.7495).
-    Ours, too: the classifier sees embeddings of length 1 (so that shrinking them does not help), and the decoder all of
-    them as they are.
+    Ours, too: the classifier sees embeddings with mean 0 and variance 1 over the batch (that of all processes), so that
+    neither shrinking them nor a constant helps E_e; the decoder sees them as they are.
 
     The ablations of the paper's table 5: `rest` random (a random vector in E_e's place) or none (D_r sees E_p alone);
     loss_adv_s false leaves L_adv^s out, loss_adv_e false L_adv^e. `embedding` is what the system is scored by:
@@ -102,6 +103,7 @@ class SeefAldr(SpeakerClassifier):
         self.adversary.append(nn.Linear(width, num_speakers)).to(device)
         self.register_buffer("turn", torch.zeros((), dtype=torch.int64, device=device))  # of the alternating form
         self._form, self._rest, self._embedding = adversary_form, rest, embedding
+        self.classifies = embedding == "purified"
         self._loss_adv_s, self._loss_adv_e = loss_adv_s, loss_adv_e
         self._weights = reconstruction_weight, adversarial_weight
         self._optimizer, self._adversary_optimizer = optimizer, adversary_optimizer
@@ -150,6 +152,7 @@ class SeefAldr(SpeakerClassifier):
 
     def _play(self, rest: Tensor, labels: Tensor, updater: Updater) -> tuple[Tensor, dict[str, Tensor]]:
         """What the encoders' loss has of the game, and its figures; the adversary has learnt, where it was its turn."""
+        rest, labels = whole_batch(rest.float(), labels)
         if self._form == "reversal":
             logits = self._speakers_of(reverse_gradient(rest, self._weights[1]))
             lost = functional.cross_entropy(logits, labels)
@@ -169,15 +172,12 @@ class SeefAldr(SpeakerClassifier):
     def _speakers_of(self, rest: Tensor) -> Tensor:
         """Eliminated embeddings (batch, embedding_dim) -> the adversary's logits (batch, speakers), in 32 bits."""
         with torch.autocast(rest.device.type, enabled=False):
-            return self.adversary(functional.normalize(rest.float()) * rest.shape[1] ** 0.5)
+            return self.adversary(functional.batch_norm(rest.float(), None, None, training=True))
 
     def evaluate(self, features: Tensor, lengths: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         if self._embedding == "purified":
             return super().evaluate(features, lengths, labels)
-        embedding = self.embed(features, lengths)
-        logits = self._speakers_of(embedding)
-        loss = functional.cross_entropy(logits, labels, reduction="none")
-        return embedding, {"loss": loss, "accuracy": (logits.argmax(1) == labels).float()}
+        return self.embed(features, lengths), {}
 
     def embed(self, features: Tensor, lengths: Tensor) -> Tensor:
         encoder = self.network if self._embedding == "purified" else self.eliminating
