@@ -182,7 +182,8 @@ fi
 
 if runs 5; then
   announce 5 "training of $systems"
-  train_systems
+  # shellcheck disable=SC2086 # several systems
+  train_systems $systems
 fi
 
 # shellcheck disable=SC2086 # several parts

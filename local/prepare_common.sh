@@ -50,12 +50,16 @@ published=(train enroll test adapt adapt_enroll adapt_test run.conf)
 # there what an earlier preparation of another corpus left. What is there already and the same keeps its time, so that no
 # later step is repeated for nothing.
 publish() {
-  local name
+  local name file same
   for name in "$@"; do
     bash "$root/utils/validate_data_dir.sh" --print-args=false --no-feats --no-text "$tmp/$name"
   done
   for name in "${published[@]}"; do
     if is_published "$name"; then continue; fi
+    for file in "$tmp/$name"/*; do # of the tables those that are the same
+      same=$out/$name/${file##*/}
+      if [ -f "$file" ] && cmp -s "$file" "$same"; then touch -r "$same" "$file"; fi
+    done
     rm -rf "${out:?}/$name"
     if [ -e "$tmp/$name" ]; then mv "$tmp/$name" "$out/$name"; fi
   done
@@ -64,16 +68,20 @@ publish() {
   done
 }
 
-# is_published NAME: does OUT/NAME hold the same tables as $tmp/NAME?
+# is_published NAME: does OUT/NAME hold the same tables as $tmp/NAME? Files of later steps there (feats.scp) do not count.
 is_published() {
   local file
   [ -e "$tmp/$1" ] && [ -e "$out/$1" ] || return 1
-  for file in "" /wav.scp /segments /utt2spk /spk2utt /spk2gender /spk2age /trials /trials_tgl /trials_yue /trial_info.tsv; do
-    if [ -f "$tmp/$1$file" ] || [ -f "$out/$1$file" ]; then
-      cmp -s "$tmp/$1$file" "$out/$1$file" || return 1
+  [ -d "$tmp/$1" ] || { cmp -s "$tmp/$1" "$out/$1"; return; }
+  for file in wav.scp segments utt2spk spk2utt spk2gender spk2age trials trial_info.tsv $(trial_lists "$tmp/$1" "$out/$1"); do
+    if [ -f "$tmp/$1/$file" ] || [ -f "$out/$1/$file" ]; then
+      cmp -s "$tmp/$1/$file" "$out/$1/$file" || return 1
     fi
   done
 }
+
+# trial_lists DIR...: names of the trial lists (trials_tgl) in these data directories.
+trial_lists() { find "$@" -maxdepth 1 -name 'trials_*' -printf '%f\n' | sort -u; }
 
 count_trials() {
   [ ! -f "$1" ] || awk '{n[$3]++} END {printf ", %d target and %d nontarget trials", n["target"], n["nontarget"]}' "$1"

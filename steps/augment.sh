@@ -41,7 +41,8 @@ steps=$VOUCH_ROOT/steps
 for file in feats.scp vad.scp utt2num_frames; do need "$data/$file" "steps/make_$type.sh, steps/compute_vad.sh $data"; done
 need "$feature_config" "copy conf/$type.conf"
 settings="types=$types speeds=$speeds copies=$copies num_copies=$num_copies noise=$noise music=$music babble=$babble rirs=$rirs seed=$seed"
-if is_done "$augmented/.done.augment" "$settings" "$data/feats.scp" "$data/vad.scp" "$data/utt2spk"; then exit 0; fi
+if is_done "$augmented/.done.augment" "$settings" "$data/feats.scp" "$data/vad.scp" "$data/utt2spk" \
+  "$noise" "$music" "$babble" "$rirs"; then exit 0; fi
 rm -f "$augmented/.done.augment" "$augmented/feats.scp"
 mkdir -p "$work"
 make_feats=("$steps/make_feats.sh" --type "$type" --feature-config "$feature_config" --nj "$nj" --cmd "$cmd"

@@ -45,7 +45,7 @@ for backend in "${each[@]}"; do
     scores=()
     for i in "${!systems[@]}"; do
       file=$exp/${systems[i]}/scores/$list/${own[i]:-$backend}.scores
-      need "$file" "steps/score.sh (run.sh --stage 6 --systems ${systems[i]})"
+      need "$file" "steps/score.sh (run.sh at the stage of the scores, --systems ${systems[i]})"
       scores+=("$file")
     done
     to=$exp/fusion:${title#+}/scores/$list

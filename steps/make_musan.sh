@@ -33,6 +33,6 @@ for kind in noise music speech; do
   [ -s "$out/.musan_$kind.new" ] || fail "$musan/$kind has no wav files"
   twice=$(cut -d' ' -f1 "$out/.musan_$kind.new" | uniq -d | head -n 1)
   [ -z "$twice" ] || fail "$musan/$kind has two recordings named $twice; remove one"
-  mv "$out/.musan_$kind.new" "$out/musan_$kind.scp"
+  cmp -s "$out/.musan_$kind.new" "$out/musan_$kind.scp" || mv "$out/.musan_$kind.new" "$out/musan_$kind.scp"
   echo "${0##*/}: $(wc -l <"$out/musan_$kind.scp") recordings in $out/musan_$kind.scp"
 done

@@ -23,5 +23,5 @@ for room in $rooms; do
     '{key = $0; sub(/.*\/simulated_rirs\//, "", key); sub(/\.[^.]*$/, "", key); gsub(/[\/ ]/, "-", key); print key " " $0; n++}
     END {exit !n}' || fail "$root/simulated_rirs/$room has no wav files"
 done >"$out.new"
-mv "$out.new" "$out"
+cmp -s "$out.new" "$out" || mv "$out.new" "$out"
 echo "${0##*/}: $(wc -l <"$out") impulse responses in $out"

@@ -19,6 +19,7 @@ echo "${0##*/} $*"
 . "$(dirname "${BASH_SOURCE[0]}")/../path.sh"
 . "$VOUCH_ROOT/utils/parse_options.sh"
 . "$VOUCH_ROOT/utils/done.sh"
+. "$VOUCH_ROOT/steps/scored_lists.sh"
 if [ $# -ne 7 ]; then echo "$help_message" >&2; exit 1; fi
 backend_dir=$1 mean=$2 enroll=$3 test=$4 data=$5 out=$6 name=$7
 need "$data/trials" "a data-preparation script, local/prepare_*.sh"
@@ -30,24 +31,6 @@ for backend in $snorm; do
 done
 vouch check-trials --print-args=false "$data/trials" "scp:$enroll/spk_embedding.scp" "scp:$test/embedding.scp"
 
-# run_logged NAME COMMAND...: its messages go to a log, which is shown when it fails.
-run_logged() {
-  local log=$out/$name/log/$1.log
-  shift
-  "$@" >"$log" 2>&1 || { tail -n 5 "$log" >&2; echo "${0##*/}: error: scoring failed; the log is $log" >&2; exit 1; }
-}
-# parts_of_lists BACKEND: of its scores those of each further list.
-parts_of_lists() {
-  local list part
-  for list in "$data"/trials_*; do
-    [ -f "$list" ] || continue
-    part=$out/${name}_${list##*/trials_}
-    mkdir -p "$part"
-    awk 'NR == FNR {asked[$1 " " $2]; next} ($1 " " $2) in asked' "$list" "$out/$name/$1.scores" >"$part/$1.scores.new"
-    mv "$part/$1.scores.new" "$part/$1.scores"
-  done
-}
-centred() { printf 'ark:vouch ivector-subtract-global-mean %q %q ark:- |' "$origin" "scp:$1"; }
 for backend in $backends; do
   scores=$out/$name/$backend.scores
   mkdir -p "$out/$name/log"
@@ -55,12 +38,12 @@ for backend in $backends; do
   if [ "$backend" = cosine ]; then origin=$backend_dir/mean.vec; fi
   case $backend in
     cosine | cosine_adapt)
-      unit="vouch ivector-normalize-length --scaleup=false ark:- ark:- |"
+      scale=$unit
       tool=(vouch ivector-compute-dot-products) normalise=(vouch normalise-scores)
       ;;
     plda | plda_*)
       need "$backend_dir/$backend" "steps/train_backend.sh"
-      unit="$(printf 'vouch transform-vec %q ark:- ark:- |' "$backend_dir/lda.mat") vouch ivector-normalize-length ark:- ark:- |"
+      scale="$(printf 'vouch transform-vec %q ark:- ark:- |' "$backend_dir/lda.mat") vouch ivector-normalize-length ark:- ark:- |"
       how=(--normalize-length=true --num-utts="ark:$enroll/num_utts")
       tool=(vouch ivector-plda-scoring "${how[@]}" "$backend_dir/$backend")
       normalise=(vouch normalise-scores "${how[@]}" --plda="$backend_dir/$backend")
@@ -68,7 +51,7 @@ for backend in $backends; do
     *) echo "${0##*/}: error: there is no backend '$backend'; know cosine, cosine_adapt, plda, plda_adapt, plda_coral, plda_coral_plus" >&2; exit 1 ;;
   esac
   pairs=$(printf 'cut -d" " -f1-2 %q |' "$data/trials")
-  tables=("$(centred "$enroll/spk_embedding.scp") $unit" "$(centred "$test/embedding.scp") $unit")
+  tables=("$(centred "$enroll/spk_embedding.scp") $scale" "$(centred "$test/embedding.scp") $scale")
   case $backend in
     cosine*) arguments=("$pairs" "${tables[@]}") ;;
     *) arguments=("${tables[@]}" "$pairs") ;;
@@ -76,7 +59,7 @@ for backend in $backends; do
   run_logged "$backend" "${tool[@]}" "${arguments[@]}" "$scores"
   parts_of_lists "$backend"
   if [[ " $snorm " == *" $backend "* ]]; then
-    run_logged "${backend}_snorm" "${normalise[@]}" --top="$top" "${tables[@]}" "$(centred "$cohort/embedding.scp") $unit" \
+    run_logged "${backend}_snorm" "${normalise[@]}" --top="$top" "${tables[@]}" "$(centred "$cohort/embedding.scp") $scale" \
       "$scores" "$out/$name/${backend}_snorm.scores"
     parts_of_lists "${backend}_snorm"
   fi

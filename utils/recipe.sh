@@ -60,6 +60,7 @@ lock_folder() {
 
 # The settings: feature and VAD configurations, augment.conf, and one YAML a system; read_settings fills these.
 declare -A features=() kind_of=() frontend=() backend_options=() backend_data=() trained_on=() parts_of=()
+declare -A start_of=() # system whose networks it begins with, where there is one
 declare -A ubm_of=() # data directory of the UBM, where it is not that of the extractor (a recipe's choice)
 kinds=""       # of features
 networks=""    # systems with a network
@@ -71,7 +72,9 @@ config_file() { # its settings folder may lack it: then the recipe's, then the t
 }
 known_systems() { for file in "$conf"/*.yaml; do basename "$file" .yaml; done | tr '\n' ' '; }
 read_settings() {
-  local system seen="" before all values files=() members member lda_dim iterations within between speed source objective ceps order window
+  local system seen="" before all values files=() member i
+  local names=(kind features_ members lda_dim iterations within between speed source objective start ceps order window)
+  local "${names[@]}"
   kinds="" networks="" adversarial=""
   if [ ! -d "$conf" ] && [ -d "$HERE/$conf" ]; then conf=$HERE/$conf; fi
   [ -d "$conf" ] || fail "there is no settings folder '$conf'; --conf takes one like conf"
@@ -81,13 +84,14 @@ read_settings() {
     files+=("$conf/$system.yaml")
   done
   all=$(vouch show-config \
-    --get=kind,features=none,systems=none,backend.lda_dim,backend.plda_iterations,backend.within_scale,backend.between_scale,backend.speed_copies,training.source.type=none,objective.type=none,frontend.num_ceps=0,frontend.delta_order=0,frontend.delta_window=0 \
+    --get=kind,features=none,systems=none,backend.lda_dim,backend.plda_iterations,backend.within_scale,backend.between_scale,backend.speed_copies,training.source.type=none,objective.type=none,start=none,frontend.num_ceps=0,frontend.delta_order=0,frontend.delta_window=0 \
     "${files[@]}")
   readarray -t values <<<"$all"
   for system in $systems; do
     before=$seen seen="$seen $system"
-    read -r "kind_of[$system]" "features[$system]" members lda_dim iterations within between speed source objective ceps order window <<<"${values[*]::13}"
-    values=("${values[@]:13}")
+    for i in "${!names[@]}"; do printf -v "${names[i]}" '%s' "${values[i]}"; done
+    values=("${values[@]:${#names[@]}}")
+    kind_of[$system]=$kind features[$system]=$features_
     backend_options[$system]="--lda-dim $lda_dim --plda-iterations $iterations --within-scale $within --between-scale $between"
     backend_data[$system]=train_backend
     if [ "$speed" = true ]; then backend_data[$system]=train_aug; fi
@@ -96,6 +100,11 @@ read_settings() {
       network)
         networks="$networks $system"
         trained_on[$system]=train_aug_nosil
+        if [ -n "$start" ]; then start_of[$system]=$start; fi
+        [[ -z $start || ($start != "$system" && (" $before " == *" $start "* || -f $exp/$start/final.pt)) ]] ||
+          fail "$conf/$system.yaml starts from $start, which is not before it in --systems, nor trained in $exp"
+        [[ -z $start || ! -f $conf/$start.yaml || $(vouch show-config --get=features,network "$conf/$start.yaml") = "$(vouch show-config --get=features,network "$conf/$system.yaml")" ]] ||
+          fail "$conf/$system.yaml starts from $start, which has other features or another network; make them alike"
         if [ "$source" = waveforms ]; then trained_on[$system]=train; fi # augmented while the network trains
         case $objective in danse | gan) adversarial="$adversarial $system" ;; esac
         ;;
@@ -138,28 +147,38 @@ side_by_side() {
   [ -z "$failed" ] || fail "this failed for$failed; the message stands above"
 }
 
+settings_of() { echo "$conf/$1.yaml"; } # of a system; a recipe may have its own
 train_system() {
-  local step=(train.sh)
+  local step=(train.sh --feature-config "$(config_file "${features[$1]}.conf")" --vad-config "$(config_file vad.conf)" --cmn-config "$(config_file cmn.conf)")
   if [ "${kind_of[$1]}" = ivector ]; then step=(train_ivector.sh --nj "$ivector_jobs"); fi
+  if [ -n "${start_of[$1]:-}" ]; then step+=(--start "$exp/${start_of[$1]}"); fi
   if [ -n "${ubm_of[$1]:-}" ]; then step+=(--ubm-data "${ubm_of[$1]}"); fi
   if [[ " $adversarial " == *" $1 "* ]]; then
     case ${trained_on[$1]} in train) step+=(--target "$data/${features[$1]}/adapt") ;; *) step+=(--target "$data/${features[$1]}/adapt_aug_nosil") ;; esac
   fi
   "$steps/${step[0]}" "${step[@]:1}" --cmd "$train_cmd" --num-threads "$share" --device "$device" --force "$force" \
-    "$conf/$1.yaml" "$data/${features[$1]}/${trained_on[$1]}" "$exp/$1"
+    "$(settings_of "$1")" "$data/${features[$1]}/${trained_on[$1]}" "$exp/$1"
 }
 
-# train_systems: each of $systems, into $exp/SYSTEM.
+# train_systems SYSTEM...: each of them, into $exp/SYSTEM; those that start from another after it.
 train_systems() {
-  local names=() system
-  for system in $systems; do
+  local names=() now later system
+  for system in "$@"; do
     if [ "${kind_of[$system]}" != joint ]; then names+=("$system"); continue; fi
     mkdir -p "$exp/$system"
     vouch show-config "$conf/$system.yaml" >"$exp/$system/config.yaml.new" && mv "$exp/$system/config.yaml.new" "$exp/$system/config.yaml"
   done
-  side_by_side "$train_cmd" train_system "${names[@]}"
+  while [ "${#names[@]}" -gt 0 ]; do
+    now=() later=()
+    for system in "${names[@]}"; do
+      if [[ " ${names[*]} " == *" ${start_of[$system]:--} "* ]]; then later+=("$system"); else now+=("$system"); fi
+    done
+    side_by_side "$train_cmd" train_system "${now[@]}"
+    names=("${later[@]}")
+  done
 }
 
+# $training_stage is the stage of the trainings, where it is not the one before that of the embeddings.
 # embed_systems STAGE PART...: what the backend of each of $systems learns from, and these data directories,
 # into $exp/SYSTEM/embeddings/PART.
 embed_systems() {
@@ -183,7 +202,7 @@ embed_system() {
   local final part
   announce "$embeddings_stage" "embeddings of $1"
   case ${kind_of[$1]} in network) final=final.pt ;; ivector) final=final.ie ;; esac
-  need "$exp/$1/$final" "${0##*/} --stage $((embeddings_stage - 1)) --systems $1"
+  need "$exp/$1/$final" "${0##*/} --stage ${training_stage:-$((embeddings_stage - 1))} --systems $1"
   for part in "${backend_data[$1]}" "${embedded_parts[@]}"; do
     # shellcheck disable=SC2086 # several words
     "$steps/extract_embeddings.sh" ${frontend[$1]} --cmn-config "$(config_file cmn.conf)" --nj "$share" --cmd "$extract_cmd" \
@@ -195,7 +214,7 @@ embed_system() {
 train_backends() {
   local system
   backends_stage=$1 backends_part=${2:-}
-  for system in $systems; do need "$exp/$system/config.yaml" "${0##*/} --stage $(($1 - 2)) --systems $system"; done
+  for system in $systems; do need "$exp/$system/config.yaml" "${0##*/} --stage ${training_stage:-$(($1 - 2))} --systems $system"; done
   # shellcheck disable=SC2086 # several systems
   side_by_side "" train_one_backend $systems
 }

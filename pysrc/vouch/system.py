@@ -153,12 +153,16 @@ class _JointSystem:
 
 @dataclasses.dataclass
 class _System:
-    """The keys of a whole YAML; `pooling` belongs to the network but takes its channels from the backbone."""
+    """The keys of a whole YAML; `pooling` belongs to the network but takes its channels from the backbone.
+
+    start: the system whose trained networks this one starts from (fine-tuning); empty: fresh ones.
+    """
 
     network: dict
     objective: dict
     kind: str = "network"
     features: str = "mfcc"
+    start: str = ""
     training: dict = dataclasses.field(default_factory=dict)
     backend: dict = dataclasses.field(default_factory=dict)
 

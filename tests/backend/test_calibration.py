@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from vouch.backend.calibration import train_calibration
+from vouch.backend.calibration import pair_qualities, train_calibration
 from vouch.errors import VouchError
 from vouch.metrics.equalised import actual_primary_cost, equalised_error_rates, minimum_primary_cost
 
@@ -65,3 +65,27 @@ def test_scores_that_point_the_wrong_way_have_a_negative_slope():
 def test_refusals(scores, is_target, prior, says):
     with pytest.raises(VouchError, match=says):
         train_calibration(np.array(scores, float), np.array(is_target, bool), prior)
+
+
+def test_qualities_of_both_sides_are_learnt():
+    """Scores that lie too high by a function of both sides' qualities; the side does not matter."""
+    generator = np.random.default_rng(0)
+    ratios, is_target = gaussian_ratios(generator, 100_000, 8.0)
+    enrollment, test = generator.normal(size=(2, 100_000, 2))
+    lower, higher = np.minimum(enrollment, test), np.maximum(enrollment, test)
+    scores = 0.2 * (ratios + 3 * lower[:, 0] - 2 * higher[:, 1]) + 1
+    qualities = pair_qualities(enrollment, test)
+    np.testing.assert_array_equal(qualities, pair_qualities(test, enrollment))
+    model = train_calibration(scores, is_target, 0.1, qualities)
+    assert model.slope == pytest.approx(5, rel=0.05)
+    np.testing.assert_allclose(model.weights, [-3, 0, 0, 2], atol=0.2)
+    np.testing.assert_allclose(model.apply(scores, qualities), ratios, atol=1.5)
+    plain = train_calibration(scores, is_target, 0.1)
+    assert np.std(plain.apply(scores) - ratios) > 1
+
+
+def test_a_quality_that_does_not_vary_has_no_weight():
+    ratios, is_target = gaussian_ratios(np.random.default_rng(0), 1000, 8.0)
+    model = train_calibration(ratios, is_target, 0.1, np.ones((2, 1000)))
+    assert list(model.weights) == [0, 0]
+    assert model[:2] == pytest.approx(train_calibration(ratios, is_target, 0.1)[:2])

@@ -109,8 +109,8 @@ def test_bad_priors_are_refused(scored, capsys, prior):
 
 
 @pytest.mark.parametrize(("model", "scores", "says"), [
-    ("slope 1\noffset 2\n", "a b 1\n", "model has not the three lines"),
-    ("slope 1\noffset 2\nprior 0.1\nslope 3\n", "a b 1\n", "model has not the three lines"),
+    ("slope 1\noffset 2\n", "a b 1\n", "model has not the lines"),
+    ("slope 1\noffset 2\nprior 0.1\nslope 3\n", "a b 1\n", "model has not the lines"),
     ("slope one\noffset 2\nprior 0.1\n", "a b 1\n", "no finite numbers"),
     ("slope inf\noffset 2\nprior 0.1\n", "a b 1\n", "no finite numbers"),
     ("slope 1\noffset 2\nprior 0.1\n", "a b 1\na c -inf\n", "few:2: the score is not finite"),
@@ -123,3 +123,56 @@ def test_bad_models_and_scores_are_refused(tmp_path, capsys, model, scores, says
     assert apply(tmp_path, "few") == 1
     assert says in error_of(capsys)
     assert not (tmp_path / "calibrated").exists()
+
+
+@pytest.fixture
+def measured(scored):
+    """Qualities of both sides as text archives: models' and tests' in a row of two measures."""
+    folder, ratios = scored
+    generator = np.random.default_rng(1)
+    for name, column in (("models", 0), ("tests", 1)):
+        keys = sorted({pair.split()[column] for pair in ratios})
+        rows = [
+            f"{key}  [ {a:.5f} {b:.5f} ]\n"
+            for key, (a, b) in zip(keys, generator.normal(size=(len(keys), 2)), strict=True)
+        ]
+        (folder / name).write_text("".join(rows))
+    return folder
+
+
+def qualities_of(folder, name) -> dict[str, np.ndarray]:
+    lines = [line.split() for line in (folder / name).read_text().splitlines()]
+    return {key: np.array(values[1:-1], dtype=float) for key, *values in lines}
+
+
+def test_calibration_with_qualities(measured):
+    folder = measured
+    tables = [f"--enrollment-qualities=ark:{folder}/models", f"--test-qualities=ark:{folder}/tests"]
+    assert train(folder, *tables) == 0
+    lines = [line.split() for line in (folder / "model").read_text().splitlines()]
+    assert [line[0] for line in lines] == ["slope", "offset", "prior", "qualities"]
+    slope, offset, weights = float(lines[0][1]), float(lines[1][1]), np.array(lines[3][1:], dtype=float)
+    assert len(weights) == 4
+    assert main(["calibrate-scores", *tables, *(f"{folder}/{name}" for name in ("model", "scores", "calibrated"))]) == 0
+    models, tests = qualities_of(folder, "models"), qualities_of(folder, "tests")
+    scores = [line.split() for line in (folder / "scores").read_text().splitlines()]
+    for (model, test, score), line in zip(scores, (folder / "calibrated").read_text().splitlines(), strict=True):
+        pair = np.concatenate([np.minimum(models[model], tests[test]), np.maximum(models[model], tests[test])])
+        assert float(line.split()[2]) == pytest.approx(slope * float(score) + offset + weights @ pair, abs=1e-3)
+
+
+def test_qualities_that_do_not_fit(measured, capsys):
+    folder = measured
+    tables = [f"--enrollment-qualities=ark:{folder}/models", f"--test-qualities=ark:{folder}/tests"]
+    assert train(folder, tables[0]) == 1
+    assert "give both, or none" in error_of(capsys)
+    assert train(folder, *tables) == 0 and apply(folder) == 1
+    assert "was learnt with qualities; give" in error_of(capsys)
+    assert train(folder) == 0
+    capsys.readouterr()
+    words = ["calibrate-scores", *tables, *(f"{folder}/{name}" for name in ("model", "scores", "calibrated"))]
+    assert main(words) == 1
+    assert "was learnt without qualities; leave out" in error_of(capsys)
+    (folder / "tests").write_text("t0  [ 1 2 ]\n")
+    assert train(folder, *tables) == 1
+    assert "has no qualities in ark:" in error_of(capsys)

@@ -195,3 +195,22 @@ def test_bad_rows_are_refused_and_nothing_is_written(scored, capsys):
     assert main(["make-results", f"{scored}/results", *paths]) == 1
     assert "asp.source.det.npz does not hold DET points" in error_of(capsys)
     assert not (scored / "results").exists()
+
+
+def test_further_priors(scored, capsys):
+    assert evaluate(scored, "--p-targets=0.05,.2") == 0
+    header, row = [line.split("\t") for line in (scored / "row.tsv").read_text().splitlines()]
+    assert header == [*COLUMNS, "minDCF05", "minDCF2"]
+    capsys.readouterr()
+    for name, p_target in (("minDCF05", "0.05"), ("minDCF2", "0.2")):
+        words = [f"--p-target={p_target}", "--c-miss=1", "--c-fa=1", f"{scored}/scores", f"{scored}/trials"]
+        assert main(["compute-min-dcf", *words]) == 0
+        assert float(row[header.index(name)]) == pytest.approx(float(capsys.readouterr().out.split()[0]), abs=1e-4)
+    assert main(["make-results", f"{scored}/results", f"{scored}/row.tsv"]) == 0
+    assert (scored / "results" / "EER").read_text().splitlines()[0].split()[-2:] == ["minDCF05", "minDCF2"]
+
+
+@pytest.mark.parametrize("priors", ["0.01", "1.5", "0", "x", "0.05,0.05"])
+def test_further_priors_that_are_none(scored, capsys, priors):
+    assert evaluate(scored, f"--p-targets={priors}") == 1
+    assert "want numbers between 0 and 1" in error_of(capsys)

@@ -152,6 +152,8 @@ def evaluated(scored):
 
 def test_table_with_published_rows(evaluated):
     folder = evaluated
+    with open(folder / "published.tsv", "a") as out:
+        out.write("xvector_kaldi\tplda\tsre12\t1.58\t-\tpublished, Kaldi\n")  # of a list that is not measured: left out
     assert make_results(folder, f"--reference={folder}/published.tsv") == 0
     results = folder / "results"
     names = ["EER", "det_sre16.png", "det_sre16_tgl.png", "det_sre16_yue.png", "results.tsv"]

@@ -292,3 +292,52 @@ def test_a_target_that_is_missing_or_not_wanted(folder, target, tmp_path, capsys
     text = _refused(capsys, "train", f"--target={target}", str(folder / "x.yaml"), *rest)
     assert "has objective supervised, which takes no target; leave it out" in text
     assert not (tmp_path / "model").exists()
+
+
+def test_a_training_that_starts_from_another_model(folder, tmp_path, capsys):
+    from vouch.io.checkpoints import load
+
+    fresh = YAML.replace("epochs: 1", "epochs: 0")
+    (tmp_path / "y.yaml").write_text("start: x\n" + fresh.replace("type: am_softmax", "type: am_softmax, margin: 0.4"))
+    data, start = str(folder / "data"), f"--start-from={folder}/model"
+    words = ["train", start, str(tmp_path / "y.yaml"), data, str(tmp_path / "model")]
+    assert main(words) == 0
+    begun, trained = (load(path / "model" / "final.pt", "networks")["networks"] for path in (tmp_path, folder))
+    assert begun.keys() == trained.keys() and all(torch.equal(begun[name], trained[name]) for name in trained)
+    (tmp_path / "z.yaml").write_text(fresh)
+    assert main(["train", str(tmp_path / "z.yaml"), data, str(tmp_path / "fresh")]) == 0
+    untrained = load(tmp_path / "fresh" / "final.pt", "networks")["networks"]
+    assert not torch.equal(untrained["head.weight"], trained["head.weight"])
+    # the model that it starts from is a part of what a training is
+    words[1] = f"--start-from={tmp_path}/fresh"
+    assert "from another start" in _refused(capsys, *words)
+
+
+@pytest.mark.parametrize("change, option, message", [
+    ("start: x\n", "", "starts from the system x; give its model directory as --start"),
+    ("", "--start-from=model", "has no key start"),
+    ("start: x\n", "--start-from=nowhere", "--start-from=nowhere has no final.pt"),
+    ("start: x\nfeatures: fbank\n", "--start-from=model", ""),
+])  # fmt: skip
+def test_a_start_that_is_missing_or_not_wanted(folder, tmp_path, capsys, change, option, message):
+    (tmp_path / "y.yaml").write_text(change + YAML)
+    words = ["train", *([option.replace("model", f"{folder}/model")] if option else [])]
+    words += [str(tmp_path / "y.yaml"), str(folder / "data"), str(tmp_path / "new")]
+    if message:
+        assert message in _refused(capsys, *words)
+        assert not (tmp_path / "new" / "final.pt").exists()
+    else:
+        assert main(words) == 0
+
+
+def test_a_start_of_other_speakers_or_another_network(folder, tmp_path, capsys):
+    other = tmp_path / "data"
+    other.mkdir()
+    for name in ("feats.scp", "utt2num_frames"):
+        (other / name).write_text((folder / "data" / name).read_text())
+    (other / "utt2spk").write_text((folder / "data" / "utt2spk").read_text().replace(" s1", " s7"))
+    (tmp_path / "y.yaml").write_text("start: x\n" + YAML)
+    words = [f"--start-from={folder}/model", str(tmp_path / "y.yaml")]
+    assert "speaker 2 is 's1'" in _refused(capsys, "train", *words, str(other), str(tmp_path / "a"))
+    (tmp_path / "y.yaml").write_text("start: x\n" + YAML.replace("channels: 8", "channels: 9"))
+    assert "of another architecture" in _refused(capsys, "train", *words, str(folder / "data"), str(tmp_path / "b"))

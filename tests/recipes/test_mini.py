@@ -127,6 +127,29 @@ def test_what_an_ivector_training_leaves(run: Run) -> None:
     assert (run.out / "data/mfcc/train_ivector/utt2spk").read_text() == clean
 
 
+def test_a_trained_model_scores_recordings_as_the_recipe_does(run: Run) -> None:
+    """But for the dither and the one byte of a stored value."""
+    enrolled = [line.split() for line in (run.out / "data/enroll/utt2spk").read_text().splitlines()]
+    files = {
+        utterance: name
+        for part in ("enroll", "test")
+        for utterance, name in (x.split(" ", 1) for x in (run.out / f"data/{part}/wav.scp").read_text().splitlines())
+    }
+    for system, options in ("xvector", []), ("danse", ["--backend=plda", "--domain=source"]):
+        folder = run.out / "exp" / system
+        assert (folder / "features.conf").read_bytes() == (ROOT / "conf/mfcc.conf").read_bytes()
+        assert (folder / "cmn.conf").read_bytes() == (ROOT / "conf/cmn.conf").read_bytes()
+        scores = folder / "scores/source" / ("plda.scores" if options else "cosine.scores")
+        lines = [line.split() for line in scores.read_text().splitlines()]
+        model, test, wanted = lines[0]
+        of_model = [files[utterance] for utterance, owner in enrolled if owner == model]
+        done = call("vouch", "verify", f"--model={folder}", *options, *of_model, files[test])
+        assert done.returncode == 0, done.stderr
+        name, found = done.stdout.split()
+        spread = np.std([float(line[2]) for line in lines])
+        assert name == "score" and float(found) == pytest.approx(float(wanted), abs=0.3 * spread)
+
+
 def test_data_directories_are_valid(run: Run) -> None:
     for part in (
         "train",

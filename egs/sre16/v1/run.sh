@@ -200,7 +200,8 @@ done
 
 if runs 4; then
   announce 4 "training of $systems"
-  train_systems
+  # shellcheck disable=SC2086 # several systems
+  train_systems $systems
 fi
 if runs 5; then embed_systems 5 "${parts[@]}"; fi
 if runs 6; then train_backends 6 "$has_adapt"; fi
@@ -289,9 +290,7 @@ if runs 9; then
   list=${lists[0]}
   info=$data/corpora/${corpus_of[$(test_of "$list")_test]}/trial_info.tsv
   side_by_side "" evaluate "${scored[@]}"
-  published=()
-  if [ "$list" = sre16 ]; then published=(--reference="$HERE/conf/published.tsv"); fi
-  vouch make-results --print-args=false "${published[@]}" --blocks="$list" "$results" "$exp"/*/scores/"$list"/*.tsv
+  vouch make-results --print-args=false --reference="$HERE/conf/published.tsv" --blocks="$list" "$results" "$exp"/*/scores/"$list"/*.tsv
   echo
   echo "run.sh: results in $results (EER, results.tsv, pictures); $((SECONDS - started)) s"
 fi

@@ -110,6 +110,7 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
     },
     "calibration": {
         "normalise-scores": ("score_norm", "normalise_scores", "adaptive s-norm of scores by a cohort"),
+        "measure-quality": ("quality", "measure_quality", "duration, magnitude and cohort scores, for calibration"),
         "train-calibration": ("calibration", "train_calibration", "learn to turn scores into log likelihood ratios"),
         "calibrate-scores": ("calibration", "calibrate_scores", "turn scores into log likelihood ratios"),
     },
@@ -134,6 +135,12 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
         "extract-embeddings": ("embeddings", "extract_embeddings", "embeddings of every utterance of a feature table"),
         "show-config": ("training", "show_config", "check a system's YAML and print it resolved"),
     },
+    "use of a model": {
+        "embed": ("use", "embed", "embeddings of recordings"),
+        "verify": ("use", "verify", "the score of two recordings: is it the same speaker?"),
+        "export-model": ("model_export", "export_model", "a folder of all that the use of a trained network needs"),
+        "export-onnx": ("model_export", "export_onnx", "a trained network as an ONNX file"),
+    },
     "data directories": {
         "validate-data-dir": ("datadir", "validate", "check a Kaldi data directory"),
         "fix-data-dir": ("datadir", "fix", "sort a data directory, keep what all its files share"),
@@ -153,6 +160,7 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
         "wav-cut": ("audio", "wav_cut", "take a channel and a stretch of one recording, and resample it"),
         "make-mini-corpus": ("corpora", "make_mini_corpus", "synthesise the embedded two-domain corpus"),
         "make-trials": ("corpora", "make_trials", "enrollment and test directories and trials by the 1/3 protocol"),
+        "sample-trials": ("sample_trials", "sample_trials", "random trials of known speakers, for a calibration"),
     },
 }
 

@@ -11,15 +11,12 @@ from typing import TYPE_CHECKING
 
 from vouch.cli.log import log, warn
 from vouch.cli.options import ToolOptions
+from vouch.cli.trained_model import MAX_FRAMES, check_finite_embedding, least_frames, open_network
 from vouch.errors import VouchError
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
 
-    from vouch.objectives.base import Objective
-
-_MIN_FRAMES = 25
 _REPORT_SECONDS = 15.0
 
 
@@ -35,7 +32,7 @@ def extract_embeddings(argv: list[str]) -> int:
         (3, 3),
     )
     options.add("min-frames", 0, "leave out utterances with fewer frames; 0: 25, or more where the network takes more")
-    options.add("max-frames", 10000, "longest piece that is embedded at once")
+    options.add("max-frames", MAX_FRAMES, "longest piece that is embedded at once")
     options.add("batch-frames", 0, "most frames that are computed together; 0: 4,000 on a CPU, 100,000 on a GPU")
     options.add("num-threads", 1, "processor cores of this job; an i-vector system takes one")
     options.add(
@@ -61,7 +58,6 @@ def extract_embeddings(argv: list[str]) -> int:
 
 def _extract(opts: SimpleNamespace, model: Path, rspecifier: str, wspecifier: str) -> int:
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")  # as in vouch train: every length is another shape
-    import numpy as np
     import torch
     from torch.backends import cudnn
 
@@ -70,14 +66,14 @@ def _extract(opts: SimpleNamespace, model: Path, rspecifier: str, wspecifier: st
     from vouch.training.extraction import embed_utterances
 
     device = find_device(opts.device)
-    objective, feature_dim = _open_model(model, device)
-    least = objective.network.backbone.context + 1
-    min_frames = opts.min_frames or max(_MIN_FRAMES, least)
+    network, saved = open_network(model, device)
+    least = network.backbone.context + 1
+    min_frames = opts.min_frames or least_frames(network)
     if min_frames < least:
         raise VouchError(f"--min-frames={min_frames} is too few for this network, which wants {least} or more")
     if opts.max_frames < 2 * least:
         raise VouchError(f"--max-frames={opts.max_frames} makes pieces too short for this network; give {2 * least}")
-    utterances = _Utterances(rspecifier, min_frames, feature_dim, model / "final.pt")
+    utterances = _Utterances(rspecifier, min_frames, saved["feature_dim"], model / "final.pt")
     torch.set_num_threads(1)  # threads compute batches of their own
     done, started = 0, time.monotonic()
     reported = started
@@ -86,12 +82,9 @@ def _extract(opts: SimpleNamespace, model: Path, rspecifier: str, wspecifier: st
         TableWriter(wspecifier, "vector") as writer,
     ):
         for utterance, embedding in embed_utterances(
-            objective, utterances, device, opts.max_frames, opts.num_threads, opts.batch_frames
+            network, utterances, device, opts.max_frames, opts.num_threads, opts.batch_frames
         ):
-            if not np.isfinite(embedding).all():
-                raise VouchError(
-                    f"the embedding of {utterance} is not finite; train {model} again, or look at its features"
-                )
+            check_finite_embedding(embedding, utterance, model)
             writer.write(utterance, embedding)
             done += 1
             now = time.monotonic()
@@ -105,19 +98,6 @@ def _extract(opts: SimpleNamespace, model: Path, rspecifier: str, wspecifier: st
         f"{device.type}; {utterances.short} utterances were too short"
     )
     return 0
-
-
-def _open_model(model: Path, device: torch.device) -> tuple[Objective, int]:
-    """The trained objective on the device, for evaluation, and the dims of the features that it takes."""
-    from vouch.io import checkpoints
-    from vouch.system import build_objective
-
-    path = model / "final.pt"
-    saved = checkpoints.load(path, "networks", "config", "feature_dim", "speakers")
-    checkpoints.check_speakers(model / "speakers.txt", saved["speakers"], str(path))
-    objective = build_objective(saved["config"], saved["feature_dim"], len(saved["speakers"]))
-    checkpoints.load_networks(objective, saved["networks"], path)
-    return objective.to(device).eval(), saved["feature_dim"]
 
 
 class _Utterances:

@@ -135,7 +135,7 @@ def _begin(training: IvectorTraining, config: dict, opts: SimpleNamespace, folde
     if note.exists() and note.read_text().strip() != features:
         raise VouchError(
             f"{folder} was begun on other features than {data} has now; --force=true trains again "
-            f"(run.sh --stage 5 --force true), or choose another model directory"
+            f"(run.sh --force true, from its stage on), or choose another model directory"
         )
     if not training.remaining():
         training.clean()  # where it was killed before it could

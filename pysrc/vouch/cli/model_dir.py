@@ -64,8 +64,9 @@ def check_same_training(folder: Path, config: dict, speakers: list[str], feature
     for file in (folder / "final.pt", folder / "checkpoints" / "last.pt"):
         if file.exists() and checkpoints.load(file, "features")["features"] != features:
             raise VouchError(
-                f"{file} was trained on other features, or with other speakers of its utterances, than {data} has now; "
-                f"--force=true trains again (run.sh --stage 5 --force true), or choose another model directory"
+                f"{file} was trained on other features, or with other speakers of its utterances, than {data} has now, "
+                f"or from another start; --force=true trains again (run.sh --force true, from its stage on), or choose "
+                f"another model directory"
             )
 
 
@@ -81,7 +82,8 @@ def check_configuration(folder: Path, config: dict) -> None:
     if different:
         raise VouchError(
             f"{folder} was begun with another configuration: {', '.join(different)}; go on with the old value, or "
-            f"train from the start with --force=true (run.sh --stage 5 --force true), or choose another model directory"
+            f"train from the start with --force=true (run.sh --force true, from its stage on), or choose another model "
+            f"directory"
         )
 
 

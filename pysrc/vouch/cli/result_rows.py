@@ -31,6 +31,7 @@ def add_row_options(options: ToolOptions) -> None:
     options.add("system", "-", "name of the system, for the table")
     options.add("backend", "-", "name of the backend, for the table")
     options.add("trials-name", "trials", "name of the trial list, for the table and the plot's file name")
+    options.add("p-targets", "", "further target priors, separated by commas; 0.05 is the column minDCF05")
     options.add("num-samples", 1000, "bootstrap samples of the interval")
     options.add("seed", 0, "seed of the bootstrap")
 
@@ -45,6 +46,7 @@ def check_row_options(opt: SimpleNamespace, row_file: str) -> None:
     for name, value in (("system", opt.system), ("backend", opt.backend), ("trials-name", opt.trials_name)):
         if value != "-" and not is_name(value):
             raise VouchError(f"--{name}='{value}': a name is made of letters, digits and . _ + : = -")
+    _further_priors(opt.p_targets)
     if not row_file.endswith(".tsv"):
         raise VouchError(f"the row file is {row_file}: give it a name that ends in .tsv")
 
@@ -71,10 +73,24 @@ def measure(
     eer, _ = equal_error_rate(targets, nontargets)
     low, high = eer_interval(scores, is_target, models, tests, opt.num_samples, opt.seed)
     rates = error_rates(targets, nontargets)
-    costs = [minimum_detection_cost(rates, p_target)[0] for p_target in (0.01, 0.001)]
+    further = _further_priors(opt.p_targets)
+    costs = [minimum_detection_cost(rates, p_target)[0] for p_target in (0.01, 0.001, *further.values())]
     cells = [opt.system, opt.backend, name, str(len(targets)), str(len(nontargets))]
     cells += [f"{100 * rate:.4f}" for rate in (eer, low, high)] + [f"{cost:.4f}" for cost in costs]
-    return dict(zip(COLUMNS, cells, strict=True)), det_points(rates)
+    return dict(zip((*COLUMNS, *further), cells, strict=True)), det_points(rates)
+
+
+def _further_priors(text: str) -> dict[str, float]:
+    """Priors by the names of their columns. Raises VouchError on what is no prior, or one of COLUMNS."""
+    priors = {}
+    for word in filter(None, text.split(",")):
+        name = f"minDCF{word.removeprefix('0').removeprefix('.')}"
+        if not re.fullmatch(r"0?\.\d*[1-9]\d*", word) or name in COLUMNS or name in priors:
+            raise VouchError(
+                f"--p-targets={text}: want numbers between 0 and 1, as 0.05, each once, not 0.01 and 0.001"
+            )
+        priors[name] = float(word)
+    return priors
 
 
 def eer_text(row: dict[str, str]) -> str:

@@ -8,7 +8,7 @@ from vouch.cli.result_rows import is_name, read_cells
 from vouch.errors import VouchError
 
 _PERCENT = ("EER", "EER_low", "EER_high", "eqEER")
-_COSTS = ("minDCF01", "minDCF001", "minCprimary", "actCprimary", "actCprimary_uneq", "Cllr", "minCllr")
+_COSTS = ("minCprimary", "actCprimary", "actCprimary_uneq", "Cllr", "minCllr")
 _DECIMALS = {**dict.fromkeys(_PERCENT, 2), **dict.fromkeys(_COSTS, 3)}
 MEASURES = tuple(_DECIMALS)  # in the order of their columns
 _TEXTS = ("system", "backend", "trials", "source")
@@ -100,7 +100,8 @@ def _lists(rows: Sequence[dict[str, str]]) -> str:
 
 
 def _rounded(cell: str, name: str) -> str:
-    return f"{float(cell):.{_DECIMALS[name]}f}" if name in _DECIMALS and cell != "-" else cell
+    decimals = 3 if name.startswith("minDCF") else _DECIMALS.get(name)
+    return f"{float(cell):.{decimals}f}" if decimals is not None and cell != "-" else cell
 
 
 def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

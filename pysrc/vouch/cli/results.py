@@ -97,8 +97,8 @@ def make_results(argv: list[str]) -> None:
         "[options] <results-dir> <row-file.tsv>...",
         "Gather the rows that evaluate and evaluate-sre16 wrote: results.tsv, the text table EER (also printed) and "
         "det_TRIALS.png for every trial list, in <results-dir>. All are written anew, sorted by trial list, system and "
-        "backend, and plots of other lists are removed: the same rows give the same bytes. Rows of "
-        "--reference stand among them, marked by their source, as 'published, Kaldi', in a last column.",
+        "backend, and plots of other lists are removed: the same rows give the same bytes. Rows of --reference on the "
+        "same lists stand among them, marked by their source, as 'published, Kaldi', in a last column.",
         (2, None),
     )
     options.add("reference", "", "file of published rows: a header of the table's columns and source, tab-separated")
@@ -124,7 +124,8 @@ def make_results(argv: list[str]) -> None:
             curve = DetCurve(row["system"], row["backend"], *points, float(row["EER"]))
             curves.setdefault(row["trials"], []).append(curve)
     for row in read_reference(opt.reference) if opt.reference else []:
-        add(row, opt.reference)
+        if row["trials"] in curves:
+            add(row, opt.reference)
     rows = [row for _, (row, _) in sorted(by_key.items())]
     extra = dict.fromkeys(column for row, _ in by_key.values() for column in row if column not in (*COLUMNS, "source"))
     extra = sorted(extra, key=[*MEASURES, *extra].index)

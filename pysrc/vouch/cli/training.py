@@ -77,6 +77,7 @@ def train(argv: list[str]) -> int:
     )
     options.add("num-threads", 0, "threads of the CPU computation; 0: as the environment says")
     options.add("target", "", "data directory of unlabelled speech of another domain, for objectives with an adversary")
+    options.add("start-from", "", "model directory whose networks a system with the key `start` begins with")
     options.add("force", False, "train again from the start, whatever is there")
     options.add("dry-run", False, "print sizes, computation, memory and batches of the training, and do nothing")
     opts, (config_path, data, model) = options.parse(argv)
@@ -100,6 +101,7 @@ def train(argv: list[str]) -> int:
         raise VouchError(f"{config_path} is no network but of kind {config['kind']}; {how}")
     content = _open_data(config, data)
     target = _open_target(config, opts.target, config_path, content)
+    start = _open_start(config, opts.start_from, config_path)
     processes = Processes()
     if opts.dry_run:
         return _dry_run(config, content, target, processes)
@@ -116,7 +118,7 @@ def train(argv: list[str]) -> int:
         waiting = partial(warn, f"another process is training in {folder}; waiting for it")
         with one_at_a_time(folder / ".lock", waiting) if processes.first else nullcontext():
             processes.start(device)
-            return _train(opts.force, config, content, target, folder, data, device, processes)
+            return _train(opts.force, config, content, target, start, folder, data, device, processes)
     finally:
         processes.end()
         torch.set_flush_denormal(False)
@@ -157,11 +159,26 @@ def _open_target(config: dict, data: str, path: str, source: TrainingData) -> Tr
     raise VouchError(f"{objective}, which wants unlabelled speech of another domain; give --target")
 
 
+def _open_start(config: dict, model: str, path: str) -> Path | None:
+    """The final.pt that a fine-tuning starts from."""
+    if bool(model) != bool(config["start"]):
+        if model:
+            raise VouchError(f"--start-from={model}: {path} has no key start; leave the option out, or add the key")
+        raise VouchError(f"{path} starts from the system {config['start']}; give its model directory as --start-from")
+    if not model:
+        return None
+    final = Path(model) / "final.pt"
+    if not final.is_file():
+        raise VouchError(f"--start-from={model} has no final.pt; train that system first")
+    return final
+
+
 def _train(
     force: bool,
     config: dict,
     content: TrainingData,
     target: TrainingData | None,
+    start: Path | None,
     folder: Path,
     data: str,
     device: torch.device,
@@ -181,6 +198,11 @@ def _train(
         forget_training(folder)
     processes.wait()
     features = content.fingerprint() + (target.fingerprint() if target else "")
+    begun_with = None
+    if start:
+        begun_with = checkpoints.load(start, "networks", "speakers")
+        checkpoints.check_speakers(start.parent / "speakers.txt", speakers, data)
+        features += checkpoints.fingerprint(begun_with["networks"])
     check_same_training(folder, config, speakers, features, data)
     if (folder / "final.pt").exists():
         say(f"{folder}/final.pt is there already; --force=true trains again")
@@ -193,6 +215,12 @@ def _train(
     feature_dim = archive.shape(0)[1]
     torch.manual_seed(config["training"]["seed"])
     objective = build_objective(config, feature_dim, len(speakers), device)
+    if begun_with:
+        try:
+            checkpoints.load_networks(objective, begun_with["networks"], start)
+        except VouchError as error:
+            reason = str(error).partition(";")[0]
+            raise VouchError(f"{reason}; a system starts from one of the same network, features and head") from None
     extra = {
         "config": config,
         "speakers": speakers,
@@ -203,6 +231,8 @@ def _train(
     trainer = _trainer(objective, config, content, target, folder, extra, device, processes)
     if trainer.resume():
         say(f"continuing from {trainer.last_checkpoint} after step {trainer.step}")
+    elif start:
+        say(f"starting from {start}")
     run = trainer.options
     size = sum(p.numel() for p in objective.parameters())
     held_out = f" ({len(trainer.held_out.indices)} held out)" if trainer.held_out else ""

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vouch.cli.extraction import feature_options, shared_options
+from vouch.cli.front_end import cmn_options, feature_extractor, vad_options
 from vouch.cli.log import warn
-from vouch.cli.options import ToolOptions
 from vouch.cli.training_data import TrainingData
 from vouch.cli.wave_commands import in_process_commands
 from vouch.errors import VouchError
@@ -21,7 +20,7 @@ from vouch.io.tables import read_script
 from vouch.io.vector_archive import VectorArchive
 from vouch.io.wave_stretch import read_stretch
 from vouch.io.wave_tables import list_recordings, wave_length
-from vouch.signal.features import Fbank, FbankOptions, FeatureExtractor, Mfcc, MfccOptions
+from vouch.signal.features import FeatureExtractor
 from vouch.signal.resample import resample_rational
 from vouch.training.augmentation import Augmenter
 from vouch.training.waveforms import Cmn, WaveformSource
@@ -58,7 +57,7 @@ def open_waveforms(
         raise VouchError(f"{folder}/utt2spk has {len(speakers)} speaker, training wants two or more")
     number = {speaker.encode(): i for i, speaker in enumerate(speakers)}
     labels = np.array([number[speaker] for speaker in of_utterance])
-    extractor = _extractor(features, options.feature_config)
+    extractor, _ = feature_extractor(features, options.feature_config)
     source = WaveformSource(
         keys,
         _frames(folder, extractor),
@@ -68,7 +67,7 @@ def open_waveforms(
         None,
         options.speeds,
         _vad(folder, keys),
-        _vad_options(options.vad_config) if not (folder / "vad.scp").exists() else None,
+        vad_options(options.vad_config) if not (folder / "vad.scp").exists() else None,
         seed,
     )
     source.augmenter = _augmenter(options, source, labels, extractor)
@@ -79,47 +78,11 @@ def open_waveforms(
     return TrainingData(source, np.concatenate(shifted), source.num_frames, all_speakers, groups)
 
 
-def _extractor(features: str, config: str) -> FeatureExtractor:
-    parser = feature_options(f"compute-{features}-feats", features, use_energy=features == "mfcc")
-    if features == "mfcc":
-        parser.add("num-ceps", 13, "")
-        parser.add("cepstral-lifter", 22.0, "", single=True)
-    else:
-        parser.add("use-log-fbank", True, "")
-        parser.add("use-power", True, "")
-    given, _ = parser.parse(["--print-args=false", f"--config={config}", "-", "-"])
-    if features == "mfcc":
-        own = {"num_ceps": given.num_ceps, "cepstral_lifter": given.cepstral_lifter}
-        return Mfcc(MfccOptions(**shared_options(given), **own))
-    own = {"use_log_fbank": given.use_log_fbank, "use_power": given.use_power}
-    return Fbank(FbankOptions(**shared_options(given), **own))
-
-
 def _cmn(config: str) -> Cmn:
-    parser = ToolOptions("apply-cmvn-sliding", "", "", (0, 0))
-    parser.add("center", False, "")
-    parser.add("cmn-window", 600, "")
-    parser.add("min-cmn-window", 100, "")
-    parser.add("norm-vars", False, "")
-    given, _ = parser.parse(["--print-args=false", f"--config={config}"])
-    if given.norm_vars:
+    given = cmn_options(config)
+    if given["normalize_variance"]:
         raise VouchError(f"{config}: source type waveforms normalises means only; set --norm-vars=false")
-    return Cmn(given.cmn_window, given.min_cmn_window, given.center)
-
-
-def _vad_options(config: str) -> dict[str, float]:
-    parser = ToolOptions("compute-vad", "", "", (0, 0))
-    parser.add("vad-energy-threshold", 5.0, "", single=True)
-    parser.add("vad-energy-mean-scale", 0.5, "", single=True)
-    parser.add("vad-frames-context", 0, "")
-    parser.add("vad-proportion-threshold", 0.6, "", single=True)
-    given, _ = parser.parse(["--print-args=false", f"--config={config}"])
-    return {
-        "energy_threshold": given.vad_energy_threshold,
-        "energy_mean_scale": given.vad_energy_mean_scale,
-        "frames_context": given.vad_frames_context,
-        "proportion_threshold": given.vad_proportion_threshold,
-    }
+    return Cmn(given["window"], given["min_window"], given["center"])
 
 
 def _vad(folder: Path, keys: list[str]) -> Callable[[int], np.ndarray] | None:

@@ -1,8 +1,9 @@
-"""The text file of a calibration: a line each of slope, offset and prior."""
+"""The text file of a calibration: a line each of slope, offset, prior and, where there are qualities, their weights."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from vouch.errors import VouchError
 from vouch.io.streams import open_output
@@ -12,25 +13,30 @@ _KEYS = ["slope", "offset", "prior"]
 _FIX = "give a model of `vouch train-calibration`"
 
 
-def read_calibration(rxfilename: str) -> tuple[float, float, float]:
-    """(slope, offset, prior) of a file with the lines 'slope NUMBER', 'offset NUMBER' and 'prior NUMBER'.
+def read_calibration(rxfilename: str) -> tuple[float, float, float, list[float]]:
+    """(slope, offset, prior, weights) of a file with the lines 'slope NUMBER', 'offset NUMBER', 'prior NUMBER' and,
+    where it takes qualities, 'qualities NUMBER NUMBER ...'; else there are no weights.
 
     Raises VouchError on other lines and on numbers that are not finite.
     """
     lines = list(read_token_lines(rxfilename))
-    if [line[0] for line in lines if len(line) == 2] != _KEYS or len(lines) != len(_KEYS):
-        raise VouchError(f"{rxfilename} has not the three lines {', '.join(_KEYS)} of a calibration: {_FIX}")
+    names = [line[0] for line in lines if len(line) == 2 or (line[0] == "qualities" and len(line) > 2)]
+    if names not in (_KEYS, [*_KEYS, "qualities"]) or len(lines) != len(names):
+        raise VouchError(f"{rxfilename} has not the lines {', '.join(_KEYS)} of a calibration: {_FIX}")
     try:
-        slope, offset, prior = (float(text) for _, text in lines)
+        slope, offset, prior, *weights = (float(text) for line in lines for text in line[1:])
     except ValueError:
         slope = offset = prior = math.nan
-    if not all(map(math.isfinite, (slope, offset, prior))):
+        weights = []
+    if not all(map(math.isfinite, (slope, offset, prior, *weights))):
         raise VouchError(f"{rxfilename}: its values are no finite numbers; {_FIX}")
-    return slope, offset, prior
+    return slope, offset, prior, weights
 
 
-def write_calibration(wxfilename: str, slope: float, offset: float, prior: float) -> None:
+def write_calibration(wxfilename: str, slope: float, offset: float, prior: float, weights: Sequence[float]) -> None:
     """Write the file, 9 digits each."""
+    lines = {"slope": [slope], "offset": [offset], "prior": [prior], "qualities": weights}
     with open_output(wxfilename) as stream:
-        for key, value in zip(_KEYS, (slope, offset, prior), strict=True):
-            stream.write(f"{key} {value:.9g}\n".encode())
+        for key, values in lines.items():
+            if len(values):
+                stream.write(f"{key} {' '.join(f'{value:.9g}' for value in values)}\n".encode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import math
 import os
@@ -50,7 +51,7 @@ def load(path: Path, *keys: str) -> dict[str, Any]:
             raise ValueError(f"it lacks {', '.join(lacking)}")
         return saved
     except FileNotFoundError:
-        raise VouchError(f"there is no {path}; train the system first (run.sh --stage 5)") from None
+        raise VouchError(f"there is no {path}; train the system first (run.sh)") from None
     except Exception as error:  # of any type, as the reader meets arbitrary bytes
         reason = str(error) if type(error) is ValueError else "it is truncated or something else"
         raise VouchError(f"{path} is not a checkpoint of vouch: {reason}; remove it and train from the start") from None
@@ -72,6 +73,14 @@ def load_networks(module: nn.Module, state: dict[str, torch.Tensor], path: Path)
             f"give the configuration it was trained with, or train again with --force=true"
         )
     module.load_state_dict(state)
+
+
+def fingerprint(state: dict[str, torch.Tensor]) -> str:
+    """The same text for the same parameters, 64 characters."""
+    digest = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        digest.update(name.encode() + value.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def write_speakers(path: Path, speakers: list[str]) -> None:

@@ -78,7 +78,7 @@ class EmbeddingNetwork(nn.Module):
         hidden = hidden.to(features.dtype)  # statistics are not for 16 bits
         frames = hidden.shape[2]
         if lengths is None:
-            mask = torch.ones(len(hidden), 1, frames, dtype=torch.bool, device=hidden.device)
+            mask = torch.ones(hidden.shape[0], 1, frames, dtype=torch.bool, device=hidden.device)
         else:
             mask = frame_mask(lengths, frames)
         return self.layers(self.dropout(self.norm(self.pooling(hidden, mask))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import lru_cache
 from math import ceil, floor, gcd
 
 import numpy as np
@@ -62,6 +63,11 @@ def resample_rational(samples: np.ndarray, up: int, down: int) -> np.ndarray:
         return np.asarray(samples, dtype=np.float32)
     from scipy import signal  # takes a second, which most calls of wav-reverberate can do without
 
-    widest = max(up, down)
-    taps = signal.firwin(2 * 32 * widest + 1, 0.95 / widest, window=("kaiser", 8.0)).astype(np.float32)
-    return signal.resample_poly(np.asarray(samples, dtype=np.float32), up, down, axis=-1, window=taps)
+    return signal.resample_poly(np.asarray(samples, dtype=np.float32), up, down, axis=-1, window=_taps(max(up, down)))
+
+
+@lru_cache(64)  # a training changes the speed of every chunk
+def _taps(widest: int) -> np.ndarray:
+    from scipy import signal
+
+    return signal.firwin(2 * 32 * widest + 1, 0.95 / widest, window=("kaiser", 8.0)).astype(np.float32)

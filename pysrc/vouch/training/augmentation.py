@@ -40,6 +40,11 @@ class Augmenter:
         if talker is not None:
             self.kinds.append("babble")
 
+    @property
+    def names(self) -> list[tuple[str, list[str]]]:
+        """What there is to add: file names, wherever their folder is."""
+        return [(kind, [name.rsplit("/", 1)[-1] for name in own]) for kind, own in sorted(self._recordings.items())]
+
     def __call__(self, samples: np.ndarray, rng: np.random.Generator, utterance: int) -> np.ndarray:
         """samples (n,) in ±32768, as they are or augmented."""
         if not self.kinds or rng.random() >= self._share:

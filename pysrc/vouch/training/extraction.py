@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-
-from vouch.objectives.base import Objective
+from torch import Tensor
 
 WASTE = 0.1  # largest share of padding in a batch
 _BATCH_FRAMES = {"cpu": 4_000, "cuda": 100_000}
 _WINDOW_FRAMES = {"cpu": 200_000, "cuda": 1_000_000}  # read before they are sorted by length
+
+
+class Embedder(Protocol):
+    """What makes embeddings: an objective, or its network alone."""
+
+    def embed(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """features (batch, frames, dims), lengths (batch,) -> (batch, embedding_dim); padding has no effect."""
 
 
 class _Window(NamedTuple):
@@ -27,7 +33,7 @@ class _Window(NamedTuple):
 
 
 def embed_utterances(
-    objective: Objective,
+    embedder: Embedder,
     utterances: Iterable[tuple[str, np.ndarray]],
     device: torch.device,
     max_frames: int,
@@ -42,14 +48,14 @@ def embed_utterances(
     time; on a CPU let torch use one thread for each then (torch.set_num_threads), which is faster than several threads
     for one batch. Two windows of 200,000 frames (GPU: 1,000,000) are held, and a third while it is read.
 
-    objective: in evaluation mode, on the device; its `embed` is called by several threads at once.
+    embedder: in evaluation mode, on the device; its `embed` is called by several threads at once.
     """
     batch_frames = batch_frames or _BATCH_FRAMES[device.type]
     pool = ThreadPoolExecutor(threads)
     try:
         running: deque[_Window] = deque()
         for window in _windows(utterances, max(_WINDOW_FRAMES[device.type], batch_frames)):
-            running.append(_begin(pool, objective, window, device, max_frames, batch_frames))
+            running.append(_begin(pool, embedder, window, device, max_frames, batch_frames))
             if len(running) > 1:
                 yield from _finish(running.popleft())
         for window in running:
@@ -91,7 +97,7 @@ def _windows(utterances: Iterable[tuple[str, np.ndarray]], frames: int) -> Itera
 
 def _begin(
     pool: ThreadPoolExecutor,
-    objective: Objective,
+    embedder: Embedder,
     window: list[tuple[str, np.ndarray]],
     device: torch.device,
     max_frames: int,
@@ -100,20 +106,20 @@ def _begin(
     pieces = [np.array_split(features, -(-len(features) // max_frames)) for _, features in window]
     every = [piece for parts in pieces for piece in parts]
     batches = [
-        (batch, pool.submit(_embed, objective, [every[i] for i in batch], device))
+        (batch, pool.submit(_embed, embedder, [every[i] for i in batch], device))
         for batch in batches_by_length([len(piece) for piece in every], batch_frames)
     ]
     return _Window([utterance for utterance, _ in window], pieces, batches)
 
 
-def _embed(objective: Objective, pieces: list[np.ndarray], device: torch.device) -> np.ndarray:
+def _embed(embedder: Embedder, pieces: list[np.ndarray], device: torch.device) -> np.ndarray:
     """(pieces, embedding_dim) float32."""
     lengths = torch.tensor([len(piece) for piece in pieces])
     features = torch.zeros(len(pieces), int(lengths.max()), pieces[0].shape[1], pin_memory=device.type == "cuda")
     for row, piece in zip(features, pieces, strict=True):
         row[: len(piece)] = torch.from_numpy(piece)
     with torch.inference_mode():
-        embeddings = objective.embed(features.to(device, non_blocking=True), lengths.to(device))
+        embeddings = embedder.embed(features.to(device, non_blocking=True), lengths.to(device))
     return embeddings.float().cpu().numpy()
 
 

@@ -106,10 +106,13 @@ class WaveformSource:
         return int(self.num_frames[index]), self._extractor.dim
 
     def fingerprint(self, num_frames: np.ndarray) -> str:
-        """A hash of all keys and lengths, of the options of the features, and of the VAD (of some recordings)."""
+        """A hash of all keys and lengths, of the options of the features, of the names of what is added, and of the VAD
+        (of some recordings)."""
         digest = hashlib.sha256("\n".join(self.keys).encode())
         digest.update(np.ascontiguousarray(num_frames, np.int64))
         digest.update(repr((self._extractor.options, self._cmn, sorted(self._vad_options.items()))).encode())
+        if self.augmenter is not None:
+            digest.update(repr(self.augmenter.names).encode())
         if self._vad is not None:
             for recording in np.linspace(0, len(self._recordings) - 1, min(100, len(self._recordings))).astype(int):
                 digest.update(np.ascontiguousarray(self._vad(int(recording)), np.float32))

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from sre16_trees import DIRECTORIES, LOCAL, lines, prepare, read, snapshot, table
+from preparations import lines, snapshot, table
+from sre16_trees import DIRECTORIES, LOCAL, prepare, read
 
 from vouch.cli.wave_commands import in_process_commands
 from vouch.io.audio import read_wave

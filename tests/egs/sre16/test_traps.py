@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import soundfile
 from miniature import Side, write_call, write_sphere
-from sre16_trees import edit, lines, prepare, read, table
+from preparations import edit, lines, table
+from sre16_trees import prepare, read
 
 from vouch.cli.wave_commands import in_process_commands
 from vouch.io.audio import read_wave

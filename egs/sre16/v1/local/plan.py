@@ -4,7 +4,7 @@
 usage: plan.py [options] CORPORA            before anything is there: sizes of corpora.yaml, or published ones
        plan.py [options] --sources FILE     after stage 0: what it found (sources.tsv)
 
-The arithmetic: hours of audio over the rates below, which tests/benchmarks/sre16_rates.py measured on one core;
+The arithmetic: hours of audio over the rates below, which tests/benchmarks/recipe_rates.py measured on one core;
 networks by their multiply-adds, three times those of the forward pass in training. GPU hours are by an assumed rate:
 no GPU was measured.
 """
@@ -12,47 +12,33 @@ no GPU was measured.
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from corpora.catalogue import CATALOGUE, EVALUATION, SRE, SWITCHBOARD, UNLABELLED
 from corpora.locations import Planned, missing_lines, planned_corpora
+from vouch.corpora.planning import FRAMES, Stage, compare_disk, network_costs, show
 from vouch.errors import VouchError
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
-FRAMES = 360_000  # of an hour
 VOICED = 0.55  # share of telephone speech that the VAD keeps: two sides of a call, each silent while the other talks
 FEATURE_BYTES = 23 + 0.5  # of a frame, one byte a value, and its VAD decision
 TRAINING_BYTES = 2 * 23  # of a voiced frame, two bytes a value
 POSTERIOR_BYTES = 1 + 5 * 8  # of a voiced frame while an extractor is trained: a few Gaussians each, five assumed
 DIM = 23
 HEADERS_RATE = 2e5  # files an hour
-# hours of audio in an hour of one core: tests/benchmarks/sre16_rates.py, 2026-11-22
+# hours of audio in an hour of one core: tests/benchmarks/recipe_rates.py, 2026-11-22
 FEATURE_RATE = 1 / (1 / 2300 + 1 / 10800)  # MFCC, VAD
 AUGMENT_RATE = 1 / (0.75 / 2000 + 0.25 / 980)  # MFCC of three noisy copies and a reverberated one
 TRAINING_FEATS_RATE = 4800.0
 CORE_RATE = 37e9  # multiply-adds a second of a network, one core
-GPU_RATE = 5e12  # assumed for one GPU
 # i-vectors of 2048 Gaussians, 60 dims, 600-d: seconds of a core for a frame, and for a recording
 UBM_FRAME, POSTERIORS_FRAME, EXTRACTOR_RECORDING, IVECTOR_RECORDING = 68e-6, 36e-6, 0.124, 0.070
 SCORES_RATE, RESULTS_RATE = 3e8, 1.3e8  # trials an hour; of the second two million took 55 s, 2026-11-22
 TRIALS = 1_986_728  # of SRE16's evaluation
 BACKENDS = 7  # of the recipe, one of them with normalised scores
 SCORE_BYTES = 3 * 32  # of a trial: raw, calibrated, and by language
-
-
-class Stage(NamedTuple):
-    """A line of the plan: disk in GB, hours of a core and of a GPU."""
-
-    number: int
-    name: str
-    reads: str
-    writes: str
-    disk: float
-    core_hours: float
-    gpu_hours: float = 0.0
 
 
 class Amounts(NamedTuple):
@@ -139,7 +125,7 @@ def plan(amounts: Amounts, systems: list[str], conf: Path, num_copies: int) -> l
     stages.append(Stage(7, "scores", f"{trials:,} trials", "exp/*/scores", scores * SCORE_BYTES / 1e9, hours))
     stages.append(Stage(8, "calibrate", "the development trials", "exp/*/calibration", 0.0, hours / 4))
     stages.append(Stage(9, "results", "scores", "results", 0.01, scores / RESULTS_RATE))
-    return sorted(stages, key=lambda stage: stage.number)
+    return stages
 
 
 def read_system(path: Path) -> dict:
@@ -172,46 +158,9 @@ def costs_of(config: dict, amounts: Amounts, augmented: float, embedded: Planned
         hours += extractor["iterations"] * amounts.train.recordings / 3600 * EXTRACTOR_RECORDING * size
         extraction = embedded.hours * frames * POSTERIORS_FRAME + embedded.recordings / 3600 * IVECTOR_RECORDING * size
         return hours, 0.0, extraction, extractor["dim"]
-    from vouch.nn.complexity import complexity
-    from vouch.system import build_network
-
-    network = build_network(config, DIM)
-    training, seconds = config["training"], 300
-    products = complexity(network, DIM, seconds)[1] / seconds  # of a frame
     recordings = amounts.train.recordings * augmented / max(amounts.train.hours, 1e-9)
-    chunk = (training["min_frames"] + training["max_frames"]) / 2
-    frames = training["epochs"] * recordings * training["sampler"].get("samples_per_utterance", 1) * chunk
-    kind = config["objective"]["type"]
-    # passes forward (1) and backward (2) of each chunk: of both domains in a game, once for each update of the network
-    passes = {"danse": 6 if config["objective"].get("weight", 1) else 3, "gan": 14}.get(kind, 3)
-    total = products * frames * passes
-    extraction = products * embedded.hours * FRAMES * VOICED
-    return (
-        total / CORE_RATE / 3600,
-        total / GPU_RATE / 3600,
-        extraction / CORE_RATE / 3600,
-        config["network"]["embedding_dim"],
-    )
-
-
-def show(stages: list[Stage], jobs: int) -> str:
-    rows = [("stage", "reads", "writes", "GB", "core h", "GPU h")]
-    for stage in stages:
-        gpu = f"{stage.gpu_hours:.1f}" if stage.gpu_hours else "-"
-        own = f"{stage.number} {stage.name}", stage.reads, stage.writes
-        rows.append((*own, f"{stage.disk:.1f}", f"{stage.core_hours:.1f}", gpu))
-    disk, core, gpu_hours = (sum(stage[i] for stage in stages) for i in (4, 5, 6))
-    rows.append(("all", "", "", f"{disk:.1f}", f"{core:.1f}", f"{gpu_hours:.1f}"))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [cell.ljust(w) if i < 3 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
-        lines.append("  ".join(cells).rstrip())
-    rest = sum(stage.core_hours for stage in stages if not stage.gpu_hours)
-    lines.append(
-        f"With networks trained on a GPU: its hours, and {rest:.1f} of cores, {rest / jobs:.1f} h on {jobs} of them."
-    )
-    return "\n".join(lines) + "\n"
+    costs = network_costs(config, DIM, recordings, embedded.hours * FRAMES * VOICED, CORE_RATE)
+    return *costs, config["network"]["embedding_dim"]
 
 
 def main() -> None:
@@ -242,13 +191,7 @@ def main() -> None:
     stages = plan(amounts, options.systems.split(), options.conf, options.num_copies)
     print(show(stages, max(options.jobs, 1)), end="")
     if options.disk:
-        free, wanted = shutil.disk_usage(options.disk).free / 1e9, sum(stage.disk for stage in stages)
-        print(f"plan.py: the run needs about {wanted:.1f} GB; {free:.1f} GB are free in {options.disk}")
-        if free < wanted:
-            print(
-                f"plan.py: warning: that is {wanted - free:.1f} GB too few; choose another --out, or free some",
-                file=sys.stderr,
-            )
+        compare_disk("plan.py", stages, options.disk)
 
 
 if __name__ == "__main__":

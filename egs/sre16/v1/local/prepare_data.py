@@ -14,15 +14,17 @@ from typing import NoReturn
 
 from corpora.audio import Audio
 from corpora.catalogue import CATALOGUE, EVALUATION, SRE, SWITCHBOARD, UNLABELLED, YEARS
-from corpora.locations import find_corpora, missing_lines, refuse_inside
+from corpora.locations import find_corpora, missing_lines
 from corpora.mixer6 import read_mixer6
 from corpora.recordings import Collection, Recording
-from corpora.report import NAME, Report
 from corpora.sre import read_sre04_to_06, read_sre08, read_sre10
 from corpora.sre16 import Evaluation, Trial, key_of, read_unlabelled
 from corpora.switchboard import LAYOUTS, read_switchboard
 from corpora.tree import Tree, stem_of
-from corpora.writing import write_data_dir, write_rows, write_trials
+from corpora.writing import write_recordings, write_trials
+from vouch.corpora.folders import refuse_inside
+from vouch.corpora.report import NAME, Report
+from vouch.corpora.writing import write_rows
 from vouch.errors import VouchError
 
 
@@ -155,7 +157,7 @@ def prepare(found: dict[str, Path], seed: int, folder: Path, report: Report) -> 
     folder.mkdir(parents=True)
     for name, part in parts.items():
         if part:
-            write_data_dir(folder / name, part, audio)
+            write_recordings(folder / name, part, audio)
     for part, own in trials.items():
         write_trials(folder / f"sre16_{part}_test", part, own)
     rows = source_rows(found, recordings, trials.get("eval", []), audio, report)

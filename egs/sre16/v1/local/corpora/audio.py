@@ -5,17 +5,16 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections import Counter
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 from corpora.catalogue import CATALOGUE, EVALUATION, UNLABELLED
 from corpora.recordings import Recording
-from corpora.report import Report
+from vouch.corpora.headers import THREADS, in_threads, try_header
+from vouch.corpora.report import Report
 from vouch.errors import VouchError
-from vouch.io.audio_header import AudioHeader, read_header
+from vouch.io.audio_header import AudioHeader
 
 RATE = 8000  # Hz, of all that the recipe prepares
-THREADS = 16
 OVERSHOOT = 0.01  # seconds that a stretch may end after its file without a word: times are rounded to these
 
 
@@ -31,9 +30,9 @@ class Audio:
         from tqdm import tqdm
 
         paths = sorted({recording.path for recording in recordings} - self._headers.keys())
-        with ThreadPool(THREADS) as pool:
-            found = tqdm(pool.imap(_header, paths, 16), "headers", len(paths), unit="file", disable=None, leave=False)
-            self._headers.update(zip(paths, found, strict=True))
+        headers = in_threads(try_header, paths, THREADS)
+        found = tqdm(headers, "headers", len(paths), unit="file", disable=None, leave=False)
+        self._headers.update(zip(paths, found, strict=True))
         self._note_rates(recordings)
         return [recording for recording in recordings if self._is_usable(recording)]
 
@@ -102,10 +101,3 @@ class Audio:
         if header.channels > 1:
             options.insert(0, f"--channel={recording.channel}")
         return f"vouch wav-cut {' '.join(options)} {file} - |" if options else str(recording.path)
-
-
-def _header(path: Path) -> AudioHeader | str:
-    try:
-        return read_header(path)
-    except VouchError as error:
-        return str(error)

@@ -31,13 +31,6 @@ def find_corpora(place: Path) -> dict[str, Path]:
     return {number: found[number] for number in CATALOGUE if number in found}
 
 
-def refuse_inside(out: Path, found: dict[str, Path]) -> None:
-    """Raise VouchError when `out` lies in a corpus: nothing is ever written there."""
-    for number, path in found.items():
-        if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
-            raise VouchError(f"the output folder '{out}' lies inside the corpus {number} ({path}); choose another OUT")
-
-
 def missing_lines(whose: str, given: Collection[str]) -> str:
     """Lines that say what is not given, and what the recipe loses; empty where all is."""
     lost = [

@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 
 from corpora.recordings import Collection, Recording
-from corpora.report import Report
-from corpora.tables import Row, first_rows, read_table
 from corpora.tree import Tree, stem_of
+from vouch.corpora.report import Report
+from vouch.corpora.tables import Row, first_rows, read_table
 
 CALLS = "docs/mx6_calls.csv"
 LAPEL = "02"  # of the person interviewed: all of it is taken

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from corpora.report import Report
 from corpora.tree import Tree
+from vouch.corpora.report import Report
 
 CHANNELS = {"a": 1, "b": 2}
 _UNUSABLE = re.compile(r"[\s\x00-\x1f\x7f/:]|[\ud800-\udfff]")  # in names of utterances and speakers

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from corpora.catalogue import YEARS
 from corpora.recordings import Collection, Recording
-from corpora.report import Report
-from corpora.tables import Row, first_rows, read_table
 from corpora.tree import Tree, stem_of
+from vouch.corpora.report import Report
+from vouch.corpora.tables import Row, first_rows, read_table
 from vouch.errors import VouchError
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from corpora.recordings import Recording, gender_of, is_name
-from corpora.report import Report
-from corpora.tables import Row, first_rows, read_table
 from corpora.tree import Tree, stem_of
+from vouch.corpora.report import Report
+from vouch.corpora.tables import Row, first_rows, read_table
 from vouch.errors import VouchError
 
 UNLABELLED = "data/unlabeled/"

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from corpora.recordings import Collection, Recording
-from corpora.report import Report
-from corpora.tables import Row, read_table
 from corpora.tree import Tree, stem_of
+from vouch.corpora.report import Report
+from vouch.corpora.tables import Row, read_table
 from vouch.errors import VouchError
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePosixPath
 
-from corpora.report import Report
+from vouch.corpora.folders import walk
+from vouch.corpora.report import Report
 from vouch.errors import VouchError
 
 AUDIO = (".sph", ".wav", ".flac")
@@ -34,24 +35,9 @@ class Tree:
         self._walk()
 
     def _walk(self) -> None:
-        visited: set[tuple[int, int]] = set()
-
-        def unreadable(error: OSError) -> None:
-            self._report.warn(self.corpus, "folders that cannot be read", f"{error.filename}: {error.strerror}")
-
-        for folder, folders, files in os.walk(self.root, followlinks=True, onerror=unreadable):
-            status = os.stat(folder)
-            if (status.st_dev, status.st_ino) in visited:  # a link back, or a second link to the same
-                folders.clear()
-                continue
-            visited.add((status.st_dev, status.st_ino))
-            folders.sort()
-            relative = os.path.relpath(folder, self.root)
-            base = "" if relative == "." else f"{relative}/"
+        for base, files in walk(self.root, self.corpus, self._report):
             self._folders.append(base)
             for name in files:
-                if name.startswith("."):  # ._x.sph: what some file systems keep beside x.sph
-                    continue
                 if name.lower().endswith(AUDIO):
                     self._audio.setdefault(stem_of(name).lower(), []).append(base + name)
                 else:

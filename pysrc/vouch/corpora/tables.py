@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from corpora.report import Report
+from vouch.corpora.report import Report
 from vouch.errors import VouchError
 
 

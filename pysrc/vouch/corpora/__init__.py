@@ -1,0 +1,1 @@
+"""What the data preparations of egs share: folders, tables and headers of a corpus, and what is said of them."""

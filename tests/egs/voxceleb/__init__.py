@@ -1,0 +1,1 @@
+"""Tests of egs/voxceleb/v1."""
