@@ -77,6 +77,7 @@ def train(argv: list[str]) -> int:
     )
     options.add("num-threads", 0, "threads of the CPU computation; 0: as the environment says")
     options.add("target", "", "data directory of unlabelled speech of another domain, for objectives with an adversary")
+    # not "start", which torchrun takes for the beginning of an option of its own
     options.add("start-from", "", "model directory whose networks a system with the key `start` begins with")
     options.add("force", False, "train again from the start, whatever is there")
     options.add("dry-run", False, "print sizes, computation, memory and batches of the training, and do nothing")
