@@ -32,6 +32,7 @@ from vouch.nn.pooling import (
     AttentiveStatisticsPooling,
     ChannelAttentiveStatisticsPooling,
     MeanPooling,
+    PoolingInParts,
     StatisticsPooling,
 )
 from vouch.nn.resnet import ResNet34, ResNet50
@@ -319,11 +320,14 @@ def _resolve_training(entry: dict[str, Any], path: str) -> dict[str, Any]:
     return training
 
 
-def build_network(config: dict[str, Any], feature_dim: int) -> EmbeddingNetwork:
-    """The embedding network of a resolved configuration, with fresh parameters from torch's generator."""
+def build_network(config: dict[str, Any], feature_dim: int, eliminating: bool = False) -> EmbeddingNetwork:
+    """The embedding network of a resolved configuration, with fresh parameters from torch's generator; eliminating:
+    the other one of seef_aldr."""
     parts = dict(config["network"])
     backbone = _build("backbone", parts.pop("backbone"), feature_dim=feature_dim)
     pooling = _build("pooling", parts.pop("pooling"), channels=backbone.out_channels)
+    if eliminating and config["objective"]["time_parts"] > 1:
+        pooling = PoolingInParts(pooling, config["objective"]["time_parts"])
     return EmbeddingNetwork(backbone, pooling, **parts)
 
 
@@ -342,7 +346,7 @@ def build_objective(
     wanted = inspect.signature(COMPONENTS["objective"][parts["type"]]).parameters
     filled |= {name: value for name, value in sizes.items() if name in wanted}
     if "second_network" in wanted:
-        filled["second_network"] = build_network(config, feature_dim).to(device)
+        filled["second_network"] = build_network(config, feature_dim, eliminating=True).to(device)
     return _build("objective", parts, network=network, **modules, **filled)
 
 

@@ -35,11 +35,11 @@ def open_network(folder: Path, device: torch.device, embedding: str = "") -> tup
     saved = checkpoints.load(path, "networks", "config", "feature_dim")
     if "speakers" in saved:
         checkpoints.check_speakers(folder / "speakers.txt", saved["speakers"], str(path))
-    network = build_network(saved["config"], saved["feature_dim"])
     part = _ENCODERS[embedding or saved["config"].get("objective", {}).get("embedding", "purified")]
     own = {name: value for name, value in saved["networks"].items() if name.startswith(f"{part}.")}
     if not own:
         raise VouchError(f"{folder} has no embedding '{embedding}'; only objective seef_aldr has two")
+    network = build_network(saved["config"], saved["feature_dim"], eliminating=part == "eliminating")
     checkpoints.load_networks(nn.ModuleDict({part: network}), own, path)
     return network.to(device).eval(), saved
 

@@ -53,6 +53,30 @@ class StatisticsPooling(nn.Module):
         return _weighted_statistics(hidden, _uniform_weights(hidden, mask))
 
 
+class PoolingInParts(nn.Module):
+    """A pooling of each of `parts` equal parts of the time, one behind the other, so that the vector tells their order.
+
+    Part i of T frames has those from floor(i T / parts) to before floor((i + 1) T / parts), and one at least. Ours.
+    """
+
+    def __init__(self, pooling: nn.Module, parts: int) -> None:
+        super().__init__()
+        if parts < 2:
+            raise ValueError(f"parts {parts}, want 2 or more")
+        self.pooling, self._parts = pooling, parts
+        self.out_dim = parts * pooling.out_dim
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        lengths = mask.sum(2, keepdim=True)
+        frames = torch.arange(mask.shape[2], device=mask.device)
+        pooled = []
+        for part in range(self._parts):
+            begin = part * lengths // self._parts
+            end = torch.maximum((part + 1) * lengths // self._parts, begin + 1)
+            pooled.append(self.pooling(hidden, (frames >= begin) & (frames < end)))
+        return torch.cat(pooled, 1)
+
+
 class _Attention(nn.Module):
     """One attention weight a frame. Okabe et al. (1803.10963), equations 3 and 4."""
 

@@ -54,12 +54,16 @@ class SeefAldr(SpeakerClassifier):
     Ours, too: the classifier sees embeddings with mean 0 and variance 1 over the batch (that of all processes), so that
     neither shrinking them nor a constant helps E_e; the decoder sees them as they are.
 
+    And `time_parts`: with 1 E_e has E_p's structure, as in the paper. A pooling over the whole chunk, though, hides the
+    order of its frames, and of mean-normalised features little else is left for D_r to rebuild; with N above 1 E_e
+    pools over N equal parts of the time (vouch.nn.pooling.PoolingInParts), so that its embedding tells what is when.
+
     The ablations of the paper's table 5: `rest` random (a random vector in E_e's place) or none (D_r sees E_p alone);
     loss_adv_s false leaves L_adv^s out, loss_adv_e false L_adv^e. `embedding` is what the system is scored by:
     purified, or eliminated.
 
     Arguments: network (E_p), second_network (E_e; None where rest is another), head, optimizer (of encoders, head and
-    decoder), adversary_optimizer, adversary, decoder, feature_dim, num_speakers, reconstruction_weight,
+    decoder), adversary_optimizer, adversary, decoder, feature_dim, num_speakers, time_parts, reconstruction_weight,
     adversarial_weight (of L_adv^e).
     """
 
@@ -79,6 +83,7 @@ class SeefAldr(SpeakerClassifier):
         loss_adv_s: bool = True,
         loss_adv_e: bool = True,
         embedding: str = "purified",
+        time_parts: int = 1,
         reconstruction_weight: float = 1.0,
         adversarial_weight: float = 1.0,
     ) -> None:
@@ -87,6 +92,8 @@ class SeefAldr(SpeakerClassifier):
             raise ValueError(f"adversary_form wants {', '.join(_ADVERSARIES)}; rest wants {', '.join(_REST)}")
         if embedding not in ("purified", "eliminated") or (embedding == "eliminated" and rest != "encoder"):
             raise ValueError("embedding wants purified, or, with rest encoder, eliminated")
+        if time_parts < 1:
+            raise ValueError(f"time_parts {time_parts}, want 1 or more")
         if reconstruction_weight < 0 or adversarial_weight < 0:
             raise ValueError("reconstruction_weight and adversarial_weight want 0 or more")
         if adversary_form == "reversal" and loss_adv_s != loss_adv_e:
