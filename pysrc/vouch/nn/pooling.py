@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -68,13 +70,18 @@ class PoolingInParts(nn.Module):
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         lengths = mask.sum(2, keepdim=True)
+        shortest, longest = torch.stack([lengths.min(), lengths.max()]).tolist()
         frames = torch.arange(mask.shape[2], device=mask.device)
         pooled = []
         for part in range(self._parts):
-            begin = part * lengths // self._parts
-            end = torch.maximum((part + 1) * lengths // self._parts, begin + 1)
-            pooled.append(self.pooling(hidden, (frames >= begin) & (frames < end)))
+            begin, end = self._bounds(part, lengths)
+            seen = slice(self._bounds(part, shortest)[0], self._bounds(part, longest)[1])  # of any utterance
+            pooled.append(self.pooling(hidden[:, :, seen], ((frames >= begin) & (frames < end))[:, :, seen]))
         return torch.cat(pooled, 1)
+
+    def _bounds(self, part: int, length: Any) -> tuple[Any, Any]:
+        begin, end = part * length // self._parts, (part + 1) * length // self._parts
+        return begin, end + (end == begin)
 
 
 class _Attention(nn.Module):
