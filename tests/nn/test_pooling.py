@@ -136,6 +136,19 @@ def test_pooling_in_parts_is_the_pooling_of_each_part(kind):
         torch.testing.assert_close(got[row : row + 1], torch.cat(expected, 1), rtol=1e-10, atol=1e-12)
 
 
+def test_pooling_in_parts_updates_its_statistics_once():
+    inner = AttentiveStatisticsPooling(7, hidden_dim=5)
+    twin = AttentiveStatisticsPooling(7, hidden_dim=5)
+    twin.load_state_dict(inner.state_dict())
+    hidden, mask = _frames(frames=12).float(), torch.ones(3, 1, 12, dtype=torch.bool)
+    PoolingInParts(inner, 4)(hidden, mask)
+    twin(hidden, mask)
+    norm, whole = inner.attention[2], twin.attention[2]
+    assert int(norm.num_batches_tracked) == 1
+    torch.testing.assert_close(norm.running_mean, whole.running_mean)
+    torch.testing.assert_close(norm.running_var, whole.running_var)
+
+
 def test_one_part_is_no_pooling_in_parts():
     with pytest.raises(ValueError, match="parts 1, want 2 or more"):
         PoolingInParts(MeanPooling(3), 1)

@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -58,7 +56,9 @@ class StatisticsPooling(nn.Module):
 class PoolingInParts(nn.Module):
     """A pooling of each of `parts` equal parts of the time, one behind the other, so that the vector tells their order.
 
-    Part i of T frames has those from floor(i T / parts) to before floor((i + 1) T / parts), and one at least. Ours.
+    Part i of T frames has those from floor(i T / parts) to before floor((i + 1) T / parts), and one at least. All parts
+    go through the inner pooling at once, so that its batch norm sees each frame once (where parts are of unequal length
+    the frame behind a shorter one, too). Ours.
     """
 
     def __init__(self, pooling: nn.Module, parts: int) -> None:
@@ -70,18 +70,15 @@ class PoolingInParts(nn.Module):
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         lengths = mask.sum(2, keepdim=True)
-        shortest, longest = torch.stack([lengths.min(), lengths.max()]).tolist()
-        frames = torch.arange(mask.shape[2], device=mask.device)
-        pooled = []
-        for part in range(self._parts):
-            begin, end = self._bounds(part, lengths)
-            seen = slice(self._bounds(part, shortest)[0], self._bounds(part, longest)[1])  # of any utterance
-            pooled.append(self.pooling(hidden[:, :, seen], ((frames >= begin) & (frames < end))[:, :, seen]))
-        return torch.cat(pooled, 1)
-
-    def _bounds(self, part: int, length: Any) -> tuple[Any, Any]:
-        begin, end = part * length // self._parts, (part + 1) * length // self._parts
-        return begin, end + (end == begin)
+        part = torch.arange(self._parts, device=mask.device)[:, None]
+        begin = part * lengths // self._parts  # (batch, parts, 1)
+        end = torch.maximum((part + 1) * lengths // self._parts, begin + 1)
+        longest = (mask.shape[2] + self._parts - 1) // self._parts
+        frame = begin + torch.arange(longest, device=mask.device)  # (batch, parts, longest)
+        chosen = torch.minimum(frame, lengths - 1).flatten(1)[:, None].expand(-1, hidden.shape[1], -1)
+        cut = hidden.gather(2, chosen).unflatten(2, (self._parts, longest)).transpose(1, 2)
+        pooled = self.pooling(cut.flatten(0, 1), (frame < end).flatten(0, 1)[:, None])
+        return pooled.unflatten(0, (-1, self._parts)).flatten(1)
 
 
 class _Attention(nn.Module):
