@@ -7,6 +7,7 @@ cmd=run.py       # where they run (cmd.sh)
 device=auto      # auto, cpu or cuda
 cmn_config=      # as in the training features; empty: conf/cmn.conf
 max_utts=4000    # of each part; whole speakers, drawn at random
+recordings=      # file UTTERANCE RECORDING: which utterances belong together (videos, calls); empty: the data directories tell
 force=false      # true: extract again
 help_message="usage: ${0##*/} [options] MODEL_DIR TRAIN_DIR TEST_DIR [TARGET_DIR] RESULTS
 TRAIN_DIR, TEST_DIR and TARGET_DIR (the test of another domain) are data directories with features and VAD, whose purified embeddings are
@@ -18,6 +19,7 @@ name SYSTEM, into RESULTS:
   reconstruction_SYSTEM.png  two test utterances: original, rebuilt, rebuilt with the other's identity
 Options (default):
   --cmn-config FILE (conf/cmn.conf)  --max-utts N of each part, whole speakers ($max_utts)
+  --recordings FILE of lines UTTERANCE RECORDING, for the speaker's probe to be asked of others (what the data directories tell)
   --device auto|cpu|cuda ($device)  --nj N ($nj)  --cmd RUNNER ($cmd)  --force true|false ($force)"
 
 echo "${0##*/} $*"
@@ -30,8 +32,14 @@ if [ $# -lt 4 ] || [ $# -gt 5 ]; then echo "$help_message" >&2; exit 1; fi
 model=$1 train=$2 tests=("${@:3:$#-3}") results=${*: -1}
 system=$(basename "$model")
 cmn_config=${cmn_config:-$VOUCH_ROOT/conf/cmn.conf}
+twice=$(for dir in "$train" "${tests[@]}"; do basename "$dir"; done | sort | uniq -d)
+if [ -n "$twice" ]; then echo "${0##*/}: error: two of the data directories are called $twice; their embeddings are found by that name" >&2; exit 1; fi
 for dir in "$train" "${tests[@]}"; do need "$model/embeddings/$(basename "$dir")/embedding.scp" "steps/extract_embeddings.sh"; done
 mkdir -p "$results"
+shown=("$results/probe_$system.tsv" "$results/probe_${system}_train.tsv" "$results/embeddings_$system.png" "$results/reconstruction_$system.png")
+rm -f "${shown[@]}"
+given=()
+if [ -n "$recordings" ]; then given=("recording='${recordings//\'/\'\\\'\'}'"); fi
 
 # part NAME DIR...: MODEL_DIR/disentanglement/NAME, a data directory of some of their utterances, with both embeddings.
 part() {
@@ -41,13 +49,14 @@ part() {
   if ! is_done "$out/.done.part" "$settings" "${inputs[@]}" >/dev/null; then
     rm -rf "$out"
     combine_data.sh "$out/all" "${@:2}"
-    if [ "$(wc -l <"$out/all/utt2spk")" -le "$max_utts" ]; then
-      copy_data_dir.sh "$out/all" "$out/data"
+    for dir in "${@:2}"; do cat "$model/embeddings/$(basename "$dir")/embedding.scp"; done | sort >"$out/all.scp"
+    subset_data_dir.sh --utt-list="$out/all.scp" "$out/all" "$out/embedded" # others are too short
+    if [ "$(wc -l <"$out/embedded/utt2spk")" -le "$max_utts" ]; then
+      copy_data_dir.sh "$out/embedded" "$out/data"
     else
-      subset_data_dir.sh --speakers "$out/all" "$max_utts" "$out/data"
+      subset_data_dir.sh --speakers "$out/embedded" "$max_utts" "$out/data"
     fi
-    for dir in "${@:2}"; do cat "$model/embeddings/$(basename "$dir")/embedding.scp"; done | sort >"$out/all/embedding.scp"
-    filter_scp "$out/data/utt2spk" "$out/all/embedding.scp" >"$out/purified.scp"
+    filter_scp "$out/data/utt2spk" "$out/all.scp" >"$out/purified.scp"
     for dir in "${@:2}"; do sed "s/ .*/ $(basename "$dir")/" "$dir/utt2spk"; done | sort >"$out/domain"
     mark_done "$out/.done.part" "$settings"
   fi
@@ -56,17 +65,20 @@ part() {
   both=("purified=scp:$out/purified.scp" "eliminated=scp:$out/eliminated/embedding.scp")
 }
 part train "$train"
-vouch probe --print-args=false --data="$model/disentanglement/train/data" --out="$results/probe_${system}_train.tsv" "${both[@]}"
+vouch probe --print-args=false --data="$model/disentanglement/train/data" --labels="${given[*]}" --out="${shown[1]}" "${both[@]}"
 part test "${tests[@]}"
-labels=()
-if [ "${#tests[@]}" -gt 1 ]; then labels=("--labels=domain='$model/disentanglement/test/domain'"); fi
-vouch probe --print-args=false --data="$model/disentanglement/test/data" "${labels[@]}" --out="$results/probe_$system.tsv" "${both[@]}"
-vouch map-embeddings --print-args=false "$model/disentanglement/test/data/utt2spk" "${both[@]}" "$results/embeddings_$system.png"
+if [ "${#tests[@]}" -gt 1 ]; then given+=("domain='${model//\'/\'\\\'\'}/disentanglement/test/domain'"); fi
+vouch probe --print-args=false --data="$model/disentanglement/test/data" --labels="${given[*]}" --out="${shown[0]}" "${both[@]}"
+if [ "$(wc -l <"$model/disentanglement/test/data/spk2utt")" -lt 2 ] || [ "$(wc -l <"$model/disentanglement/test/data/utt2spk")" -lt 4 ]; then
+  echo "${0##*/}: warning: no pictures: fewer than two speakers, or four utterances, have embeddings" >&2
+  exit 0
+fi
+vouch map-embeddings --print-args=false "$model/disentanglement/test/data/utt2spk" "${both[@]}" "${shown[2]}"
 # The first utterances of the first and the last speaker.
 pair=$model/disentanglement/pair
 sed -n '1p;$p' "$model/disentanglement/test/data/spk2utt" | cut -d' ' -f2 >"$pair.list"
 subset_data_dir.sh --utt-list="$pair.list" "$model/disentanglement/test/data" "$pair"
 voiced_feats "$pair"
-$cmd "$pair/log/reconstruction.log" "${voiced[@]}" "|" vouch plot-reconstruction "$model" ark:- "$results/reconstruction_$system.png"
+$cmd "$pair/log/reconstruction.log" "${voiced[@]}" "|" vouch plot-reconstruction "$model" ark:- "${shown[3]}"
 grep -h 'mean squared error' "$pair/log/reconstruction.log"
-echo "${0##*/}: $results/{probe_$system.tsv,probe_${system}_train.tsv,embeddings_$system.png,reconstruction_$system.png}"
+echo "${0##*/}: ${shown[*]}"

@@ -214,13 +214,14 @@ embed_system() {
   done
 }
 
-# show_disentanglement PART...: what both embeddings of each system that has two hold, into $results.
+# show_disentanglement PART...: what both embeddings of each system that has two hold, into $results; $recordings, if set,
+# is the step's file of utterances that belong together.
 show_disentanglement() {
   local system kind
   for system in $disentangled; do
     kind=$data/${features[$system]}
     "$steps/show_disentanglement.sh" --cmn-config "$(config_file cmn.conf)" --nj "$nj" --cmd "$extract_cmd" --device "$device" \
-      --force "$force" "$exp/$system" "$kind/${backend_data[$system]}" "${@/#/$kind/}" "$results"
+      --recordings "${recordings:-}" --force "$force" "$exp/$system" "$kind/${backend_data[$system]}" "${@/#/$kind/}" "$results"
   done
 }
 

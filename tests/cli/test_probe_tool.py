@@ -120,6 +120,29 @@ def test_one_class_is_an_error_where_it_was_asked_for(folder, capsys):
     assert not (folder / "out.tsv").exists()
 
 
+def test_nothing_to_probe_is_an_empty_table_and_a_warning(folder, capsys):
+    few = folder / "few"
+    few.mkdir()
+    (few / "utt2spk").write_text("".join(f"{key} s00\n" for key in KEYS[:EACH]))
+    assert run(folder, f"--data={few}", sets=["noise"]) == 0
+    assert "WARNING nothing to probe" in capsys.readouterr().err
+    assert table(folder) == {}
+
+
+def test_utterances_of_one_recording_by_its_segments(folder):
+    """Four utterances of two recordings, and noisy copies of the first's."""
+    cut = folder / "cut"
+    cut.mkdir()
+    rows = [("a-1", "x"), ("a-1-noise", "x-noise"), ("a-2", "x"), ("a-2-noise", "x-noise"), ("b-1", "y"), ("b-2", "y")]
+    (cut / "utt2spk").write_text("".join(f"{key} {key[0]}\n" for key, _ in rows))
+    (cut / "segments").write_text("".join(f"{key} {recording} 0 1\n" for key, recording in rows))
+    found = read_labels(str(cut), "", "", "")
+    assert dict(zip(found.keys, found.recordings.tolist(), strict=True)) == {key: int(key[0] == "b") for key, _ in rows}
+    (folder / "videos").write_text("".join(f"{key} {number // 3}\n" for number, (key, _) in enumerate(rows)))
+    given = read_labels(str(cut), f"recording={folder}/videos", "", "")
+    assert given.recordings.tolist() == [0, 0, 0, 1, 1, 1]
+
+
 def test_copies_of_augmentation_by_their_names(tmp_path):
     originals = ["sp0.9-a-u1", "a-u1", "b-u1", "sp1.1x-u1"]
     keys = [original + suffix for original in originals for suffix in ("", "-noise", "-reverb")]

@@ -116,4 +116,24 @@ def test_a_system_without_the_second_encoder(features: str, tmp_path: Path, caps
     assert main(["plot-reconstruction", str(folder), features, str(tmp_path / "p.png")]) == 1
     assert "has no eliminated embedding" in capsys.readouterr().err
     assert main(["extract-embeddings", "--embedding=eliminated", str(folder), features, f"ark:{tmp_path}/e.ark"]) == 1
-    assert "has no embedding 'eliminated'" in capsys.readouterr().err
+    assert "final.pt has no network of the eliminated embedding" in capsys.readouterr().err
+
+
+def test_an_ablation_is_not_handed_on(tmp_path: Path, capsys) -> None:
+    folder = make_model(tmp_path / "rest", embedding="eliminated", time_parts=2)
+    assert main(["export-model", str(folder), str(tmp_path / "out")]) == 1
+    assert "is scored by its eliminated embedding" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("damage", ["double", "nan"])
+def test_features_are_single_and_finite(model: Path, tmp_path: Path, capsys, damage: str) -> None:
+    values = np.random.default_rng(0).normal(size=(2, 40, DIM))
+    if damage == "nan":
+        values[1, 3, 4] = np.nan
+    with TableWriter(f"ark:{tmp_path}/f.ark", "matrix") as writer:
+        for name, features in zip("ab", values, strict=True):
+            writer.write(name, features)
+    png = tmp_path / "p.png"
+    code = main(["plot-reconstruction", str(model), f"ark:{tmp_path}/f.ark", str(png)])
+    assert (code, png.exists()) == ((0, True) if damage == "double" else (1, False))
+    assert ("b of" in capsys.readouterr().err) == (damage == "nan")

@@ -186,6 +186,30 @@ def test_drawing_is_even():
     np.testing.assert_array_equal(draw_evenly(speakers, 80, np.random.default_rng(0)), np.arange(75))
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_groups_of_two_classes_leave_each_class_in_every_part(seed):
+    """Voices 0 to 2 have class 0, 2 to 4 class 1: each lies in three folds, whatever voice 2 is counted for."""
+    groups = np.repeat([0, 1, 2, 2, 3, 4], 4)
+    labels = np.repeat([0, 0, 0, 1, 1, 1], 4)
+    folds = group_folds(labels, groups, 5, np.random.default_rng(seed))
+    for label in (0, 1):
+        assert len(np.unique(folds[labels == label])) == 3
+    assert all(len(np.unique(folds[groups == group])) == 1 for group in range(5))
+    vectors = np.random.default_rng(seed).normal(size=(24, 3))
+    assert 0 <= probe(vectors, labels, groups, groups, seed=seed).value <= 1
+
+
+def test_a_shuffled_rare_class_lies_in_enough_groups():
+    """Three of 60 utterances, of groups that have both classes: drawn anew until three groups have one."""
+    groups, labels = np.repeat(np.arange(6), 10), np.zeros(60, dtype=int)
+    labels[[0, 10, 20]] = 1
+    for seed in range(20):
+        shuffled = shuffle_labels(labels, groups, np.random.default_rng(seed))
+        assert len(np.unique(groups[shuffled == 1])) == 3
+    with pytest.raises(ValueError, match="a class lies in fewer than 3 groups"):
+        shuffle_labels(np.array([0, 1] * 4), np.repeat([0, 1], 4), np.random.default_rng(0))
+
+
 def test_what_is_no_probe():
     labels, groups = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2]), np.array([0, 0, 1, 2, 3, 4, 5, 6, 6])
     np.testing.assert_array_equal(has_enough_groups(labels, groups), labels < 2)

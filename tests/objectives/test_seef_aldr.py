@@ -10,6 +10,8 @@ from vouch.errors import VouchError
 from vouch.objectives.base import Batch
 from vouch.objectives.updates import Updater
 from vouch.system import build_objective, resolve
+from vouch.training.estimate import training_memory
+from vouch.training.options import TrainingOptions
 
 SPEAKERS, DIM, CHUNKS, FRAMES = 4, 11, 6, 21
 
@@ -113,7 +115,7 @@ def test_parts_of_an_accumulated_batch_are_one_turn() -> None:
 
 
 def test_the_eliminated_embedding_tells_the_order_of_parts() -> None:
-    """Chunks of two halves and the same halves exchanged: one pooling over all frames hardly sees it, that of parts does."""
+    """Chunks of two halves, and the halves exchanged: pooling over all frames hardly sees it, that of parts does."""
     halves = torch.randn(2, CHUNKS, 80, DIM, generator=torch.Generator().manual_seed(3))
     halves[1] *= 3  # one is louder
     orders = [torch.cat(order, 1) for order in ((halves[0], halves[1]), (halves[1], halves[0]))]
@@ -124,6 +126,15 @@ def test_the_eliminated_embedding_tells_the_order_of_parts() -> None:
         distances[time_parts] = float(((first - second).norm() / first.norm()).detach())
         assert objective.encode(orders[0], None)[0].shape == first.shape
     assert distances[2] > 4 * distances[1], distances
+
+
+@pytest.mark.parametrize("form", ["uniform", "alternating", "reversal"])
+def test_its_memory_is_estimated(form: str) -> None:
+    options = TrainingOptions(min_frames=30, max_frames=40)
+    objective = built(adversary_form=form)
+    memory = training_memory(objective, DIM, options, 8)
+    assert memory.parameters == 2 * 4 * sum(p.numel() for p in objective.parameters())  # they and gradients
+    assert memory.activations > 2 * training_memory(built(rest="none"), DIM, options, 4).activations
 
 
 def test_losses_are_their_formulas() -> None:
@@ -230,6 +241,8 @@ def test_random_vectors_differ_from_step_to_step() -> None:
         ({"adversary_form": "reversal", "loss_adv_e": False}, "one loss"),
         ({"decoder": {"channels": 4}}, "channels of 8 or more"),
         ({"adversary": {"hidden_dims": 4}}, "objective.adversary.hidden_dims"),
+        ({"adversary": {"hidden_layers": -1}}, "hidden_layers -1: want 1 and 0 or more"),
+        ({"time_parts": 0}, "time_parts 0"),
     ],
 )
 def test_wrong_values_are_named(changes: dict, said: str) -> None:

@@ -76,8 +76,8 @@ def objective(
     optimizer: str = "adam",
     kind: str = "supervised",
 ) -> Objective:
-    """An objective with fresh parameters of seed 1; kind: supervised, joint_centre, seef_aldr, a metric loss, danse, or
-    the loss of a GAN."""
+    """An objective with fresh parameters of seed 1; kind: supervised, joint_centre, seef_ and an adversary_form, a
+    metric loss, danse, or the loss of a GAN."""
     torch.manual_seed(1)
     if batch_norm:
         network = EmbeddingNetwork(TDNN(5, channels, 12), AttentiveStatisticsPooling(12, 6), 6, 6, dropout)
@@ -89,10 +89,10 @@ def objective(
         return Supervised(network.to(device), head.to(device), own)
     if kind == "joint_centre":
         return JointCentre(network.to(device), head.to(device), own, Optimizer("sgd", 0.01, 0.0), speakers)
-    if kind == "seef_aldr":
+    if kind.startswith("seef_"):
         twin = copy.deepcopy(network)
         adversary = Optimizer("adam", 0.02), AdversaryOptions(8, 1), DecoderOptions(8, 2)
-        form = "alternating"  # has a state of its own
+        form = kind.removeprefix("seef_")
         return SeefAldr(network.to(device), head.to(device), twin.to(device), 5, speakers, own, *adversary, form)
     if kind in COMPONENTS["loss"]:
         return Metric(network.to(device), COMPONENTS["loss"][kind]().to(device), own)

@@ -80,7 +80,11 @@ def _losses(folder: Path) -> list[float]:
     return [line["loss"] for line in lines if "loss" in line]
 
 
-@pytest.mark.parametrize("kind", ["supervised", "danse", "least_squares", "joint_centre", "seef_aldr", "ge2e_softmax"])
+@pytest.mark.parametrize(
+    "kind",
+    ["supervised", "danse", "least_squares", "joint_centre", "seef_uniform", "seef_alternating", "seef_reversal"]
+    + ["ge2e_softmax"],
+)
 def test_two_processes_train_as_one(tmp_path, kind):
     # 50 steps of 64 chunks, the last step's batch and others of uneven size; no batch norm, no dropout.
     options = {

@@ -303,6 +303,8 @@ if runs 9; then
   done
   side_by_side "" evaluate "${scored[@]}"
   vouch make-results --print-args=false --reference="$HERE/conf/published.tsv" "$results" "$exp"/*/scores/vox1_*/*.tsv
+  recordings=$data/corpora/videos # an embedding may know the video, which is not to pass for its speaker
+  sed -E 's/^((\S+)-[^- ]+) .*/\1 \2/' "$data"/corpora/{train,test}/utt2spk >"$recordings"
   show_disentanglement test
   echo
   echo "run.sh: results in $results (EER, results.tsv, pictures); $((SECONDS - started)) s"

@@ -56,6 +56,10 @@ def extract_embeddings(argv: list[str]) -> int:
             f"more frames"
         )
     if (Path(model) / "final.ie").exists():
+        if opts.embedding:
+            raise VouchError(
+                f"--embedding={opts.embedding}: {model} is an i-vector system; objective seef_aldr has two"
+            )
         from vouch.cli.ivector_system import extract_ivectors
 
         return extract_ivectors(opts, Path(model), rspecifier, wspecifier)

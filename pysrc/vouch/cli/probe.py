@@ -84,14 +84,19 @@ def probe(argv: list[str]) -> None:
     voices = families(labelled.speakers, labelled.recordings)
     tasks = [task for name in labelled.properties if (task := _task(name, labelled, voices, opts)) is not None]
     if not tasks:
-        raise VouchError("nothing to probe: no property has two classes that are large enough")
-    rows = np.unique(np.concatenate([task.rows for task in tasks]))
+        warn("nothing to probe: no property has two classes that are large enough; the table is empty")
+    rows = np.unique(np.concatenate([np.zeros(0, dtype=int), *(task.rows for task in tasks)]))
     found: dict[tuple[str, str], list[str]] = {}
-    for name, rspecifier in sets.items():
+    for name, rspecifier in sets.items() if tasks else ():
         vectors = read_chosen(rspecifier, [labelled.keys[row] for row in rows])
         for task in tasks:
-            found[task.name, name] = _line(task, name, vectors[np.searchsorted(rows, task.rows)], opts)
-    lines = [found[task.name, name] for task in tasks for name in sets]
+            try:
+                found[task.name, name] = _line(task, name, vectors[np.searchsorted(rows, task.rows)], opts)
+            except ValueError as error:
+                if labelled.properties[task.name].wanted:
+                    raise VouchError(f"{task.name}, {name}: {error}") from None
+                warn(f"{task.name}, {name}: {error}; not probed")
+    lines = [found[task.name, name] for task in tasks for name in sets if (task.name, name) in found]
     if opts.out:
         with open_output(opts.out) as stream:
             stream.write("".join("\t".join(line) + "\n" for line in [_HEADER, *lines]).encode())
@@ -140,16 +145,13 @@ def _task(name: str, labelled: LabelledUtterances, voices: np.ndarray, opts: Sim
 
 
 def _line(task: _Task, name: str, vectors: np.ndarray, opts: SimpleNamespace) -> list[str]:
-    """The cells of a property and a set, of vectors (utterances, dims)."""
+    """The cells of a property and a set, of vectors (utterances, dims). Raises ValueError as vouch.metrics.probe."""
     import numpy as np
 
     from vouch.metrics.probe import probe
 
     how = (opts.folds, opts.shuffles, opts.seed, opts.balanced)
-    try:
-        found = probe(vectors, task.labels, task.groups, task.voices, *how)
-    except ValueError as error:
-        raise VouchError(f"{task.name}, {name}: {error}") from None
+    found = probe(vectors, task.labels, task.groups, task.voices, *how)
     number = np.issubdtype(task.labels.dtype, np.floating)
     measure = "R2" if number else "balanced" if opts.balanced else "accuracy"
     classes = 0 if number else len(np.unique(task.labels))

@@ -25,7 +25,7 @@ Labels = dict[bytes, bytes]  # label of each utterance
 
 class Property(NamedTuple):
     """labels (utterances,): number of the class, -1 without label, or a floating-point number, NaN without; names of
-    the classes; wanted: was it asked for by name (and not just found in a data directory)?"""
+    the classes; wanted: was it asked for by --properties (and not just found in a data directory)?"""
 
     labels: np.ndarray
     names: list[str]
@@ -44,8 +44,8 @@ class LabelledUtterances(NamedTuple):
 def read_labels(data: str, labels: str, chosen: str, numeric: str) -> LabelledUtterances:
     """Those of --data, --labels, --properties and --numeric.
 
-    Of a data directory: speaker (utt2spk), recording (utt2uniq), gender (spk2gender), length (utt2dur or
-    utt2num_frames), augmentation and speed (of the ids, as steps/augment.sh makes them). Raises VouchError.
+    Of a data directory: speaker (utt2spk), recording (utt2uniq, or else that of segments), gender (spk2gender), length
+    (utt2dur or utt2num_frames), augmentation and speed (of the ids, as steps/augment.sh makes them). Raises VouchError.
     """
     import numpy as np
 
@@ -80,7 +80,7 @@ def read_labels(data: str, labels: str, chosen: str, numeric: str) -> LabelledUt
         if number < len(values):
             log(f"{name}: {number} of the {len(values)} utterances have a label in {path}")
         own_labels, names = (_numbers(path, utterances, values), []) if name in numbers else _classes(values)
-        found[name] = Property(own_labels, names, name in wanted or name in given)
+        found[name] = Property(own_labels, names, name in wanted)
     everyone, everything = (
         np.unique([own[key] for key in utterances], return_inverse=True)[1] for own in (speakers, recordings[1])
     )
@@ -116,7 +116,7 @@ def _pairs(path: Path) -> Labels:
 
 
 def _of_directory(directory: Path) -> dict[str, tuple[str, Labels]]:
-    from vouch.io.datadir import read_utt2spk
+    from vouch.io.datadir import read_bytes, read_utt2spk, segment_recordings, tidy_lines
 
     speakers = dict(zip(*read_utt2spk(directory), strict=True))
     tables = {SPEAKER: (f"{directory}/utt2spk", speakers)}
@@ -129,7 +129,21 @@ def _of_directory(directory: Path) -> dict[str, tuple[str, Labels]]:
         tables["length"] = f"{directory}/{length}", _pairs(directory / length)
     if (directory / "utt2uniq").is_file():
         tables[RECORDING] = f"{directory}/utt2uniq", _pairs(directory / "utt2uniq")
+    elif (directory / "segments").is_file():
+        lines = tidy_lines(read_bytes(directory / "segments"), "segments")
+        cut_from = segment_recordings(directory / "segments", lines)
+        recordings = {line.split()[0]: _without_marks(key) for line, key in zip(lines, cut_from, strict=True)}
+        tables[RECORDING] = f"{directory}/segments", recordings
     return tables
+
+
+def _without_marks(key: bytes, speaker: bytes = b"") -> bytes:
+    """The id without what the names of copies have: -noise and the like behind it, sp0.9- before it (where `speaker`,
+    if there is one, bears it, too)."""
+    speed = _SPEED.match(key)
+    begin = speed.end() if speed and (not speaker or speaker.startswith(speed[0])) else 0
+    copy = _COPY.search(key)
+    return key[begin : copy.start() if copy else None]
 
 
 def _of_ids(utterances: Sequence[bytes], speakers: Labels) -> dict[str, tuple[str, Labels]]:
@@ -140,7 +154,7 @@ def _of_ids(utterances: Sequence[bytes], speakers: Labels) -> dict[str, tuple[st
         copy, speed = _COPY.search(key), _SPEED.match(key)
         if speed and not speakers[key].startswith(speed[0]):
             speed = None
-        recordings[key] = key[speed.end() if speed else 0 : copy.start() if copy else None]
+        recordings[key] = _without_marks(key, speakers[key])
         kinds[key] = copy[1] if copy else b"none"
         speeds[key] = speed[1] if speed else b"none"
     tables = {RECORDING: ("the utterance ids", recordings)}

@@ -67,6 +67,8 @@ def _open(folder: Path) -> tuple[SeefAldr, int]:
 
 def _two(features_in: str, names: str, frames: int, dim: int, least: int) -> dict[str, np.ndarray]:
     """Two utterances and their features."""
+    import numpy as np
+
     from vouch.io.sequential import read_table
 
     wanted = [name for name in names.split(",") if name]
@@ -81,7 +83,9 @@ def _two(features_in: str, names: str, frames: int, dim: int, least: int) -> dic
                 f"{utterance} of {features_in} has {len(features)} frames of {features.shape[1]} dims; the network "
                 f"takes {least} or more of {dim}"
             )
-        found[utterance] = features[:frames]
+        if not np.isfinite(features).all():
+            raise VouchError(f"{utterance} of {features_in} has NaN or infinite values; make its features again")
+        found[utterance] = features[:frames].astype(np.float32, copy=False)
         if len(found) == 2:
             break
     if len(found) < 2:

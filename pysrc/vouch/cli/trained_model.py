@@ -35,10 +35,14 @@ def open_network(folder: Path, device: torch.device, embedding: str = "") -> tup
     saved = checkpoints.load(path, "networks", "config", "feature_dim")
     if "speakers" in saved:
         checkpoints.check_speakers(folder / "speakers.txt", saved["speakers"], str(path))
-    part = _ENCODERS[embedding or saved["config"].get("objective", {}).get("embedding", "purified")]
+    objective = saved["config"].get("objective", {})
+    if embedding and objective.get("type") != "seef_aldr":
+        raise VouchError(f"--embedding={embedding}: {folder} has one embedding; only objective seef_aldr has two")
+    which = embedding or objective.get("embedding", "purified")
+    part = _ENCODERS[which]
     own = {name: value for name, value in saved["networks"].items() if name.startswith(f"{part}.")}
     if not own:
-        raise VouchError(f"{folder} has no embedding '{embedding}'; only objective seef_aldr has two")
+        raise VouchError(f"{path} has no network of the {which} embedding; train with rest: encoder, or train again")
     network = build_network(saved["config"], saved["feature_dim"], eliminating=part == "eliminating")
     checkpoints.load_networks(nn.ModuleDict({part: network}), own, path)
     return network.to(device).eval(), saved

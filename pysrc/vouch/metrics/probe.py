@@ -96,17 +96,31 @@ def _statistics(labels: np.ndarray, answers: np.ndarray, balanced: bool) -> tupl
 
 
 def group_folds(labels: np.ndarray, groups: np.ndarray, number: int, generator: np.random.Generator) -> np.ndarray:
-    """A fold from 0 (utterances,) for each utterance: those of a group have one; the groups of each class, counted for
-    the rarest of their classes, are dealt out at random, so that folds have as many of each as can be."""
+    """A fold from 0 (utterances,) for each utterance: those of a group have one; the groups of each class are dealt out
+    at random, so that folds have as many of each as can be. Those of several classes come first, the rarest of these
+    first, each to the fold that has fewest of the class; so that a class of three groups lies in three folds."""
     places = np.unique(labels, return_inverse=True)[1]
     pairs = np.unique(np.stack([places, groups]), axis=1)
-    frequent = np.argsort(-np.bincount(pairs[0]), kind="stable")
-    counted_for, fold_of = (np.full(int(groups.max()) + 1, -1) for _ in range(2))
-    for place in frequent:
-        counted_for[pairs[1, pairs[0] == place]] = place
-    for place in np.sort(frequent):
-        own = np.flatnonzero(counted_for == place)
-        fold_of[own] = generator.permutation(len(own)) % number
+    fold_of = np.full(int(groups.max()) + 1, -1)
+    several = np.bincount(pairs[1], minlength=len(fold_of)) > 1
+
+    def deal(own: np.ndarray, left: np.ndarray) -> None:
+        """Folds for the groups of a class, `own`, that have none yet, `left`."""
+        counts = np.bincount(fold_of[own][fold_of[own] >= 0], minlength=number)
+        if not counts.any():
+            fold_of[left] = generator.permutation(len(left)) % number
+            return
+        for group in generator.permutation(left):
+            fold_of[group] = counts.argmin()
+            counts[fold_of[group]] += 1
+
+    own_of = [pairs[1, pairs[0] == place] for place in range(int(places.max()) + 1)]
+    for own in sorted(own_of, key=len):
+        left = own[several[own] & (fold_of[own] < 0)]
+        if len(left):
+            deal(own, left)
+    for own in own_of:
+        deal(own, own[fold_of[own] < 0])
     return fold_of[groups]
 
 
@@ -164,11 +178,16 @@ def has_enough_groups(labels: np.ndarray, groups: np.ndarray, least: int = LEAST
 
 
 def shuffle_labels(labels: np.ndarray, groups: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Labels (utterances,) exchanged between groups where each has one, otherwise between utterances."""
+    """Labels (utterances,) exchanged between groups where each has one, otherwise between utterances, and then anew
+    where a class has come into fewer groups than a probe wants. Raises ValueError where 100 draws find no other."""
     _, first, places = np.unique(groups, return_index=True, return_inverse=True)
     if (labels[first][places] == labels).all():
         return generator.permutation(labels[first])[places]
-    return generator.permutation(labels)
+    for _ in range(100):
+        shuffled = generator.permutation(labels)
+        if has_enough_groups(_strata(shuffled), groups).all():
+            return shuffled
+    raise ValueError(f"shuffled, a class lies in fewer than {LEAST_GROUPS} groups; give more utterances of each class")
 
 
 def speaker_interval(

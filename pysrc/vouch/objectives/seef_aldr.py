@@ -3,6 +3,7 @@ representations."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -62,7 +63,8 @@ class SeefAldr(SpeakerClassifier):
     loss_adv_s false leaves L_adv^s out, loss_adv_e false L_adv^e. `embedding` is what the system is scored by:
     purified, or eliminated.
 
-    Arguments: network (E_p), second_network (E_e; None where rest is another), head, optimizer (of encoders, head and
+    Arguments: network (E_p), second_network (E_e; with another `rest` it is not kept, and the adversary's keys and
+    time_parts have no meaning), head, optimizer (of encoders, head and
     decoder), adversary_optimizer, adversary, decoder, feature_dim, num_speakers, time_parts, reconstruction_weight,
     adversarial_weight (of L_adv^e).
     """
@@ -92,8 +94,8 @@ class SeefAldr(SpeakerClassifier):
             raise ValueError(f"adversary_form wants {', '.join(_ADVERSARIES)}; rest wants {', '.join(_REST)}")
         if embedding not in ("purified", "eliminated") or (embedding == "eliminated" and rest != "encoder"):
             raise ValueError("embedding wants purified, or, with rest encoder, eliminated")
-        if time_parts < 1:
-            raise ValueError(f"time_parts {time_parts}, want 1 or more")
+        if time_parts < 1 or adversary.hidden_layers < 0:
+            raise ValueError(f"time_parts {time_parts}, hidden_layers {adversary.hidden_layers}: want 1 and 0 or more")
         if reconstruction_weight < 0 or adversarial_weight < 0:
             raise ValueError("reconstruction_weight and adversarial_weight want 0 or more")
         if adversary_form == "reversal" and loss_adv_s != loss_adv_e:
@@ -114,6 +116,10 @@ class SeefAldr(SpeakerClassifier):
         self._loss_adv_s, self._loss_adv_e = loss_adv_s, loss_adv_e
         self._weights = reconstruction_weight, adversarial_weight
         self._optimizer, self._adversary_optimizer = optimizer, adversary_optimizer
+
+    def compiled(self) -> Iterable[nn.Module]:
+        encoders = [self.network] if self.eliminating is None else [self.network, self.eliminating]
+        return [*(part for own in encoders for part in (own.backbone, own.pooling)), self.head, self.decoder]
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         modules = [self.network, self.head, self.decoder, *([] if self.eliminating is None else [self.eliminating])]

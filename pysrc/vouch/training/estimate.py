@@ -26,6 +26,8 @@ class Memory(NamedTuple):
 class _NoUpdates:
     """In place of the Updater: the losses go nowhere."""
 
+    last = True
+
     def step(self, name: str, loss: Tensor, *optimizers: str) -> None:
         pass
 

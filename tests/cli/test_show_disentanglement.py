@@ -1,0 +1,113 @@
+"""steps/show_disentanglement.sh on a random model: what it leaves, short utterances, small tests, wrong folders."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_reconstruction import DIM, make_model
+
+from vouch.io.tables import TableWriter
+
+ROOT = Path(__file__).resolve().parents[2]
+SHOWN = {"probe_two.tsv", "probe_two_train.tsv", "embeddings_two.png", "reconstruction_two.png"}
+
+
+def write_data(folder: Path, speakers: str, each: int, short: str = "") -> Path:
+    """A data directory of random features, all voiced; the utterance `short` has ten frames."""
+    folder.mkdir(parents=True)
+    generator = np.random.default_rng(len(speakers))
+    keys = [f"{speaker}-{folder.name}-{number}" for speaker in speakers for number in range(each)]
+    with (
+        TableWriter(f"ark,scp:{folder}/feats.ark,{folder}/feats.scp", "matrix") as features,
+        TableWriter(f"ark,scp:{folder}/vad.ark,{folder}/vad.scp", "vector") as voiced,
+    ):
+        for key in keys:
+            frames = 10 if key == short else int(generator.integers(40, 60))
+            features.write(key, generator.normal(size=(frames, DIM)).astype(np.float32))
+            voiced.write(key, np.ones(frames, dtype=np.float32))
+    (folder / "utt2spk").write_text("".join(f"{key} {key[0]}\n" for key in keys))
+    (folder / "spk2utt").write_text("".join(f"{s} {' '.join(key for key in keys if key[0] == s)}\n" for s in speakers))
+    (folder / "wav.scp").write_text("".join(f"{key} {key}.wav\n" for key in keys))
+    (folder / "spk2gender").write_text("".join(f"{s} {'fm'[ord(s) % 2]}\n" for s in speakers))
+    return folder
+
+
+def step(name: str, *words: object) -> subprocess.CompletedProcess[str]:
+    programs = ROOT / ("utils/bin" if "VOUCH_PYTHON" in os.environ else ".venv/bin")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{programs}:{ROOT}/utils:{os.environ['PATH']}"}
+    command = ["bash", str(ROOT / "steps" / name), *map(str, words)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+
+
+def embedded(model: Path, *folders: Path) -> list[Path]:
+    for folder in folders:
+        done = step(
+            "extract_embeddings.sh", "--nj", 1, "--device", "cpu", model, folder, model / "embeddings" / folder.name
+        )
+        assert done.returncode == 0, done.stderr
+    return list(folders)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model(tmp_path_factory.mktemp("a folder") / "two", time_parts=2)
+
+
+@pytest.fixture(scope="module")
+def train(model: Path) -> Path:
+    return embedded(model, write_data(model.parent / "data" / "train", "abcdef", 4))[0]
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    header, *rows = [line.split("\t") for line in path.read_text().splitlines()]
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def test_short_utterances_and_two_domains(model: Path, train: Path) -> None:
+    """One utterance has no embedding; speaker c is in both domains."""
+    data = model.parent / "data"
+    tests = embedded(
+        model, write_data(data / "here", "bcg", 12, short="b-here-3"), write_data(data / "there", "chij", 9)
+    )
+    results = model.parent / "results"
+    (data / "calls").write_text(
+        "".join(f"{s}-{d}-{n} {s}{d}{n // 3}\n" for s in "bcghij" for d in ("here", "there") for n in range(12))
+    )
+    with (data / "calls").open("a") as calls:
+        calls.writelines(f"{s}-train-{n} {s}{n}\n" for s in "abcdef" for n in range(4))
+    options = ("--nj", 1, "--device", "cpu", "--recordings", data / "calls")
+    done = step("show_disentanglement.sh", *options, model, train, *tests, results)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in results.iterdir()} == SHOWN
+    rows = read(results / "probe_two.tsv")
+    tested = {(row["property"], row["embeddings"]): int(row["tested"]) for row in rows}
+    assert tested["gender", "purified"] == tested["gender", "eliminated"] == 3 * 12 + 4 * 9 - 1
+    assert tested["domain", "purified"] == 71
+    speakers = next(row for row in rows if row["property"] == "speaker")
+    assert int(speakers["classes"]) == 6 and int(speakers["tested"]) == 71  # each in three calls or more
+    assert "mean squared error" in done.stdout
+
+
+def test_a_test_set_too_small_to_ask(model: Path, train: Path) -> None:
+    """One speaker: the tables are empty, there are no pictures, nothing of an earlier call is left, and all is said."""
+    results = model.parent / "results of few"
+    results.mkdir()
+    for name in SHOWN:
+        (results / name).write_text("old")
+    (small,) = embedded(model, write_data(model.parent / "data" / "few", "z", 2))
+    done = step("show_disentanglement.sh", "--nj", 1, "--device", "cpu", model, train, small, results)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in results.iterdir()} == {"probe_two.tsv", "probe_two_train.tsv"}
+    assert read(results / "probe_two.tsv") == [] and read(results / "probe_two_train.tsv")
+    assert "nothing to probe" in done.stderr and "no pictures" in done.stderr
+
+
+def test_folders_of_one_name(model: Path, train: Path) -> None:
+    other = write_data(model.parent / "more" / "train", "xy", 2)
+    done = step("show_disentanglement.sh", model, train, other, model.parent / "results of none")
+    assert done.returncode == 1 and "two of the data directories are called train" in done.stderr
+    assert not (model.parent / "results of none").exists()
