@@ -7,6 +7,7 @@ cmd=run.py       # where they run (cmd.sh)
 device=auto      # auto, cpu or cuda
 cmn_config=      # as in the training features; empty: conf/cmn.conf
 max_utts=4000    # of each part; whole speakers, drawn at random
+speakers=        # file UTTERANCE SPEAKER: who speaks, where utt2spk of the data directories does not tell
 recordings=      # file UTTERANCE RECORDING: which utterances belong together (videos, calls); empty: the data directories tell
 force=false      # true: extract again
 help_message="usage: ${0##*/} [options] MODEL_DIR TRAIN_DIR TEST_DIR [TARGET_DIR] RESULTS
@@ -19,6 +20,7 @@ name SYSTEM, into RESULTS:
   reconstruction_SYSTEM.png  two test utterances: original, rebuilt, rebuilt with the other's identity
 Options (default):
   --cmn-config FILE (conf/cmn.conf)  --max-utts N of each part, whole speakers ($max_utts)
+  --speakers FILE of lines UTTERANCE SPEAKER (the data directories' utt2spk)
   --recordings FILE of lines UTTERANCE RECORDING, for the speaker's probe to be asked of others (what the data directories tell)
   --device auto|cpu|cuda ($device)  --nj N ($nj)  --cmd RUNNER ($cmd)  --force true|false ($force)"
 
@@ -45,10 +47,15 @@ if [ -n "$recordings" ]; then given=("recording='${recordings//\'/\'\\\'\'}'"); 
 part() {
   local out=$model/disentanglement/$1 dir inputs=() settings
   for dir in "${@:2}"; do inputs+=("$dir/feats.scp" "$dir/vad.scp" "$dir/utt2spk" "$model/embeddings/$(basename "$dir")/embedding.scp"); done
-  settings="$max_utts ${*:2}"
+  settings="$max_utts ${*:2}${speakers:+ speakers=$speakers}"
   if ! is_done "$out/.done.part" "$settings" "${inputs[@]}" >/dev/null; then
     rm -rf "$out"
     combine_data.sh "$out/all" "${@:2}"
+    if [ -n "$speakers" ]; then
+      filter_scp "$out/all/utt2spk" "$speakers" | sort -u >"$out/all/utt2spk.new"
+      mv "$out/all/utt2spk.new" "$out/all/utt2spk"
+      utt2spk_to_spk2utt.sh "$out/all/utt2spk" >"$out/all/spk2utt"
+    fi
     for dir in "${@:2}"; do cat "$model/embeddings/$(basename "$dir")/embedding.scp"; done | sort >"$out/all.scp"
     subset_data_dir.sh --utt-list="$out/all.scp" "$out/all" "$out/embedded" # others are too short
     if [ "$(wc -l <"$out/embedded/utt2spk")" -le "$max_utts" ]; then

@@ -66,6 +66,7 @@ kinds=""       # of features
 networks=""    # systems with a network
 adversarial="" # those of them that train on unlabelled target speech, too
 disentangled="" # those with a purified and an eliminated embedding
+speakers="" recordings="" # files for show_disentanglement
 config_file() { # its settings folder may lack it: then the recipe's, then the toolkit's
   local folder
   for folder in "$conf" "$HERE/conf"; do if [ -f "$folder/$1" ]; then echo "$folder/$1"; return; fi; done
@@ -214,14 +215,14 @@ embed_system() {
   done
 }
 
-# show_disentanglement PART...: what both embeddings of each system that has two hold, into $results; $recordings, if set,
-# is the step's file of utterances that belong together.
+# show_disentanglement PART...: what both embeddings of each system that has two hold, into $results; $speakers
+# and $recordings, where a recipe sets them, are the step's files of who speaks, and of utterances that belong together.
 show_disentanglement() {
   local system kind
   for system in $disentangled; do
     kind=$data/${features[$system]}
     "$steps/show_disentanglement.sh" --cmn-config "$(config_file cmn.conf)" --nj "$nj" --cmd "$extract_cmd" --device "$device" \
-      --recordings "${recordings:-}" --force "$force" "$exp/$system" "$kind/${backend_data[$system]}" "${@/#/$kind/}" "$results"
+      --speakers "$speakers" --recordings "$recordings" --force "$force" "$exp/$system" "$kind/${backend_data[$system]}" "${@/#/$kind/}" "$results"
   done
 }
 

@@ -303,7 +303,9 @@ if runs 9; then
   done
   side_by_side "" evaluate "${scored[@]}"
   vouch make-results --print-args=false --reference="$HERE/conf/published.tsv" "$results" "$exp"/*/scores/vox1_*/*.tsv
-  recordings=$data/corpora/videos # an embedding may know the video, which is not to pass for its speaker
+  # An embedding may know the video, which is not to pass for its speaker; a speaker of the test is its utterance there.
+  speakers=$data/corpora/speakers recordings=$data/corpora/videos
+  awk '{print $1, substr($1, 1, 7)}' "$data"/corpora/{train,test}/utt2spk >"$speakers"
   sed -E 's/^((\S+)-[^- ]+) .*/\1 \2/' "$data"/corpora/{train,test}/utt2spk >"$recordings"
   show_disentanglement test
   echo
