@@ -7,11 +7,10 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from vouch.errors import VouchError
 from vouch.metrics.eer import equal_error_rate
+from vouch.metrics.probe import families
 from vouch.objectives.base import Batch, Objective
 from vouch.training.distributed import Processes
 from vouch.training.domain_probe import domain_probe
@@ -35,14 +34,12 @@ def hold_out(labels: np.ndarray, groups: np.ndarray, options: HeldOutOptions, se
     `speakers` a share of them, drawn at random, is held out with all that they have.
     Raises VouchError when this leaves no target or no nontarget pairs.
     """
-    size, speakers = int(groups.max()) + 1, int(labels.max()) + 1
-    links = coo_array((np.ones(len(labels), bool), (labels, speakers + groups)), shape=(speakers + size,) * 2)
-    families = connected_components(links, directed=False)[1].astype(np.int64)[labels]
-    recordings = np.unique(families * size + groups)
+    size, voices = int(groups.max()) + 1, families(labels, groups)
+    recordings = np.unique(voices * size + groups)
     _, first, counts = np.unique(recordings // size, return_index=True, return_counts=True)
     generator = np.random.default_rng((seed, _SPLIT))
     if options.unit == "speakers":
-        return _whole_speakers(families, counts, options, generator)
+        return _whole_speakers(voices, counts, options, generator)
     wanted = counts * options.share * min(1.0, options.most / max(1.0, len(labels) * options.share))
     give = np.floor(wanted + 0.5).astype(np.int64)
     few = generator.permutation(np.flatnonzero(wanted < 2))
@@ -59,20 +56,20 @@ def hold_out(labels: np.ndarray, groups: np.ndarray, options: HeldOutOptions, se
 
 
 def _whole_speakers(
-    families: np.ndarray, counts: np.ndarray, options: HeldOutOptions, generator: np.random.Generator
+    voices: np.ndarray, counts: np.ndarray, options: HeldOutOptions, generator: np.random.Generator
 ) -> np.ndarray:
     """Speakers (with those who share their recordings) up to the share of the utterances, two at least."""
-    present, sizes = np.unique(families, return_counts=True)
+    present, sizes = np.unique(voices, return_counts=True)
     order = generator.permutation(len(present))
     behind = np.cumsum(sizes[order])
-    number = max(2, int(np.searchsorted(behind, min(options.share * len(families), options.most), "right")))
+    number = max(2, int(np.searchsorted(behind, min(options.share * len(voices), options.most), "right")))
     chosen = order[:number]
     if number >= len(present) or not (counts[chosen] > 1).any():
         raise VouchError(
             f"training.held_out.share {options.share} of {len(present)} speakers leaves none to train on, or none with "
             f"two recordings to measure; lower it, or set it to 0"
         )
-    return np.isin(families, present[chosen])
+    return np.isin(voices, present[chosen])
 
 
 def hold_out_target(groups: np.ndarray, options: HeldOutOptions, seed: int) -> np.ndarray:
