@@ -38,6 +38,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "etdnn": {"channels": 32, "pooled_channels": 48},
     "ftdnn": {"channels": 32, "bottleneck": 16, "pooled_channels": 48},
     "resnet34": {"channels": 4},
+    "resnet50": {"channels": 4},
     "resnet1d": {"channels": 24},
     "ecapa_tdnn": {"channels": 32, "pooled_channels": 48, "scale": 4, "bottleneck": 8},
     "cnn5": {"channels": 4, "dropout": 0.0},
@@ -54,7 +55,6 @@ USED = sorted({_parts(config) for config in SYSTEMS.values() if "head" in config
 OTHERS = [
     ("etdnn", "statistics", "a_softmax"),
     ("ftdnn", "lde", "softmax"),
-    ("resnet34", "netvlad", "softmax"),
     ("resnet34", "ghostvlad", "am_softmax"),
 ]
 
