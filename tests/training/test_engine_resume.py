@@ -95,8 +95,10 @@ def test_two_processes_train_as_one(tmp_path, kind):
     }
     if kind == "ge2e_softmax":  # three speakers of four, of whom one process has one
         options |= {"epochs": 50, "batch_size": 30, "speakers": 4}
+    if kind in ("seef_uniform", "seef_reversal"):  # a game in every step makes 1e-8 of rounding 1e-6 in 20, 1e-4 in 50
+        options["epochs"] = 10
     one, two = (_run(tmp_path / str(n), n, **options) for n in (1, 2))
-    assert one["step"] == two["step"] == 50
+    assert one["step"] == two["step"] == (20 if options["epochs"] == 10 else 50)
     difference = (one["last"] - two["last"]).abs().max().item()
     losses = [abs(a - b) for a, b in zip(_losses(tmp_path / "1"), _losses(tmp_path / "2"), strict=True)]
     print(f"largest difference of a parameter {difference:.1e}, of a loss {max(losses):.1e}")
