@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -63,10 +64,9 @@ class SeefAldr(SpeakerClassifier):
     loss_adv_s false leaves L_adv^s out, loss_adv_e false L_adv^e. `embedding` is what the system is scored by:
     purified, or eliminated.
 
-    Arguments: network (E_p), second_network (E_e; with another `rest` it is not kept, and the adversary's keys and
-    time_parts have no meaning), head, optimizer (of encoders, head and
-    decoder), adversary_optimizer, adversary, decoder, feature_dim, num_speakers, time_parts, reconstruction_weight,
-    adversarial_weight (of L_adv^e).
+    Arguments: network (E_p), second_network (E_e; with another `rest` neither it nor the adversary is built, and their
+    keys have no meaning), head, optimizer (of encoders, head and decoder), adversary_optimizer, adversary, decoder,
+    feature_dim, num_speakers, time_parts, reconstruction_weight, adversarial_weight (of L_adv^e).
     """
 
     def __init__(
@@ -104,12 +104,7 @@ class SeefAldr(SpeakerClassifier):
         self.eliminating = second_network if rest == "encoder" else None
         self.decoder = ChunkDecoder(dim if rest == "none" else 2 * dim, feature_dim, decoder.channels, decoder.frames)
         self.decoder.to(device)
-        self.adversary = nn.Sequential()
-        width = dim
-        for _ in range(adversary.hidden_layers):
-            self.adversary.extend([nn.Linear(width, adversary.hidden_dim), nn.ReLU()])
-            width = adversary.hidden_dim
-        self.adversary.append(nn.Linear(width, num_speakers)).to(device)
+        self.adversary = None if self.eliminating is None else _classifier(dim, adversary, num_speakers).to(device)
         self.register_buffer("turn", torch.zeros((), dtype=torch.int64, device=device))  # of the alternating form
         self._form, self._rest, self._embedding = adversary_form, rest, embedding
         self.classifies = embedding == "purified"
@@ -195,6 +190,13 @@ class SeefAldr(SpeakerClassifier):
     def embed(self, features: Tensor, lengths: Tensor) -> Tensor:
         encoder = self.network if self._embedding == "purified" else self.eliminating
         return encoder.embed(features, lengths)
+
+
+def _classifier(dim: int, options: AdversaryOptions, num_speakers: int) -> nn.Sequential:
+    """Embeddings (batch, dim) -> logits (batch, num_speakers), through hidden layers with rectifiers."""
+    widths = [dim, *[options.hidden_dim] * options.hidden_layers]
+    hidden = [layer for width, following in pairwise(widths) for layer in (nn.Linear(width, following), nn.ReLU())]
+    return nn.Sequential(*hidden, nn.Linear(widths[-1], num_speakers))
 
 
 def _figures(lost: Tensor, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:

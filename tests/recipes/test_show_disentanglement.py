@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from test_reconstruction import DIM, make_model
+from disentangled_model import DIM, make_model
+from recipe_runs import ROOT, refused, succeed
 
 from vouch.io.tables import TableWriter
 
-ROOT = Path(__file__).resolve().parents[2]
+STEP = ("bash", ROOT / "steps/show_disentanglement.sh", "--nj", 1, "--device", "cpu")
 SHOWN = {"probe_two.tsv", "probe_two_train.tsv", "embeddings_two.png", "reconstruction_two.png"}
 
 
@@ -36,19 +35,10 @@ def write_data(folder: Path, speakers: str, each: int, short: str = "") -> Path:
     return folder
 
 
-def step(name: str, *words: object) -> subprocess.CompletedProcess[str]:
-    programs = ROOT / ("utils/bin" if "VOUCH_PYTHON" in os.environ else ".venv/bin")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{programs}:{ROOT}/utils:{os.environ['PATH']}"}
-    command = ["bash", str(ROOT / "steps" / name), *map(str, words)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
-
-
 def embedded(model: Path, *folders: Path) -> list[Path]:
     for folder in folders:
-        done = step(
-            "extract_embeddings.sh", "--nj", 1, "--device", "cpu", model, folder, model / "embeddings" / folder.name
-        )
-        assert done.returncode == 0, done.stderr
+        extract = ("bash", ROOT / "steps/extract_embeddings.sh", "--nj", 1, "--device", "cpu")
+        succeed(*extract, model, folder, model / "embeddings" / folder.name)
     return list(folders)
 
 
@@ -79,9 +69,7 @@ def test_short_utterances_and_two_domains(model: Path, train: Path) -> None:
     )
     with (data / "calls").open("a") as calls:
         calls.writelines(f"{s}-train-{n} {s}{n}\n" for s in "abcdef" for n in range(4))
-    options = ("--nj", 1, "--device", "cpu", "--recordings", data / "calls")
-    done = step("show_disentanglement.sh", *options, model, train, *tests, results)
-    assert done.returncode == 0, done.stderr
+    said = succeed(*STEP, "--recordings", data / "calls", model, train, *tests, results)
     assert {path.name for path in results.iterdir()} == SHOWN
     rows = read(results / "probe_two.tsv")
     tested = {(row["property"], row["embeddings"]): int(row["tested"]) for row in rows}
@@ -89,7 +77,7 @@ def test_short_utterances_and_two_domains(model: Path, train: Path) -> None:
     assert tested["domain", "purified"] == 71
     speakers = next(row for row in rows if row["property"] == "speaker")
     assert int(speakers["classes"]) == 6 and int(speakers["tested"]) == 71  # each in three calls or more
-    assert "mean squared error" in done.stdout
+    assert "mean squared error" in said
 
 
 def test_a_test_set_too_small_to_ask(model: Path, train: Path) -> None:
@@ -99,15 +87,14 @@ def test_a_test_set_too_small_to_ask(model: Path, train: Path) -> None:
     for name in SHOWN:
         (results / name).write_text("old")
     (small,) = embedded(model, write_data(model.parent / "data" / "few", "z", 2))
-    done = step("show_disentanglement.sh", "--nj", 1, "--device", "cpu", model, train, small, results)
-    assert done.returncode == 0, done.stderr
+    said = succeed(*STEP, model, train, small, results)
     assert {path.name for path in results.iterdir()} == {"probe_two.tsv", "probe_two_train.tsv"}
     assert read(results / "probe_two.tsv") == [] and read(results / "probe_two_train.tsv")
-    assert "nothing to probe" in done.stderr and "no pictures" in done.stderr
+    assert "nothing to probe" in said and "no pictures" in said
 
 
 def test_folders_of_one_name(model: Path, train: Path) -> None:
     other = write_data(model.parent / "more" / "train", "xy", 2)
-    done = step("show_disentanglement.sh", model, train, other, model.parent / "results of none")
-    assert done.returncode == 1 and "two of the data directories are called train" in done.stderr
+    error = refused(*STEP, model, train, other, model.parent / "results of none")
+    assert "two of the data directories are called train" in error
     assert not (model.parent / "results of none").exists()
