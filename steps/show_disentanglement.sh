@@ -15,7 +15,7 @@ TRAIN_DIR, TEST_DIR and TARGET_DIR (the test of another domain) are data directo
 in MODEL_DIR/embeddings under the same names; the eliminated ones are extracted into MODEL_DIR/disentanglement. Writes, for MODEL_DIR's
 name SYSTEM, into RESULTS:
   probe_SYSTEM.tsv         speaker, gender, length (and domain) of test utterances, whose speakers the training did not have
-  probe_SYSTEM_train.tsv   the same of training utterances, and their augmentation and speed
+  probe_SYSTEM_train.tsv   the same of training utterances, and augmentation and speed where they have such copies
   embeddings_SYSTEM.png    t-SNE maps of both embeddings of some test speakers
   reconstruction_SYSTEM.png  two test utterances: original, rebuilt, rebuilt with the other's identity
 Options (default):
@@ -36,7 +36,16 @@ system=$(basename "$model")
 cmn_config=${cmn_config:-$VOUCH_ROOT/conf/cmn.conf}
 twice=$(for dir in "$train" "${tests[@]}"; do basename "$dir"; done | sort | uniq -d)
 if [ -n "$twice" ]; then echo "${0##*/}: error: two of the data directories are called $twice; their embeddings are found by that name" >&2; exit 1; fi
-for dir in "$train" "${tests[@]}"; do need "$model/embeddings/$(basename "$dir")/embedding.scp" "steps/extract_embeddings.sh"; done
+if ! [[ $max_utts =~ ^[1-9][0-9]*$ ]]; then echo "${0##*/}: error: --max-utts $max_utts: want a whole number above 0" >&2; exit 1; fi
+need "$model/config.yaml" "steps/train.sh"
+if [ "$(vouch show-config --print-args=false --get=objective.type=none,objective.rest=none,objective.embedding=none "$model/config.yaml" | xargs)" != "seef_aldr encoder purified" ]; then
+  echo "${0##*/}: error: $model is not scored by one of two embeddings; this wants a system of objective seef_aldr with rest encoder, embedding purified" >&2
+  exit 1
+fi
+for dir in "$train" "${tests[@]}"; do
+  if [ ! -d "$dir" ]; then echo "${0##*/}: error: there is no data directory $dir" >&2; exit 1; fi
+  need "$model/embeddings/$(basename "$dir")/embedding.scp" "steps/extract_embeddings.sh"
+done
 mkdir -p "$results"
 shown=("$results/probe_$system.tsv" "$results/probe_${system}_train.tsv" "$results/embeddings_$system.png" "$results/reconstruction_$system.png")
 rm -f "${shown[@]}"

@@ -102,6 +102,7 @@ COMPONENTS: dict[str, dict[str, Callable[..., Any]]] = {
     "averaging": {"none": Plain, "exponential": ExponentialAverage, "checkpoints": CheckpointAverage},
     "source": {"features": StoredFeatures, "waveforms": WaveformOptions},
 }
+_FRAMES_OF_A_PART = 8  # of the time at least, where a pooling has parts: a ResNet makes one of so many
 # Of `training`: their default types.
 _TRAINING_PARTS = {"sampler": "random", "schedule": "cosine", "averaging": "none", "source": "features"}
 # Arguments that the code fills in: no keys of the YAML.
@@ -291,6 +292,12 @@ def _check_objective(top: dict[str, Any], path: str) -> None:
         raise VouchError(
             f"{path}: network.hidden_dim is of a layer behind the embedding, for a classifier, which objective {name} "
             f"has not; set it to 0"
+        )
+    parts, shortest = top["objective"].get("time_parts", 1), training["min_frames"]
+    if parts > 1 and parts * _FRAMES_OF_A_PART > shortest:
+        raise VouchError(
+            f"{path}: objective.time_parts {parts}: want parts of {_FRAMES_OF_A_PART} frames or more, but chunks may "
+            f"have {shortest} (training.min_frames)"
         )
     if not kind.wants_groups:
         return

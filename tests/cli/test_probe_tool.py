@@ -230,3 +230,5 @@ def test_maps_beside_each_other(folder, capsys):
         assert main(["map-embeddings", *wrong, words[-1], *sets, f"{folder}/none.png"]) == 1
         refused(capsys)
     assert not (folder / "none.png").exists()
+    assert main(["map-embeddings", words[-1], *sets]) == 1
+    assert "name the picture's file" in refused(capsys)

@@ -70,7 +70,7 @@ def test_extraction_of_either_embedding(model: Path, features: str, tmp_path: Pa
     [
         (["--utterances=one"], "want two different ones"),
         (["--utterances=one,four"], "lacks four"),
-        (["--frames=0"], "want 1 or more"),
+        (["--frames=0"], "the network takes 1 or more"),
     ],
 )
 def test_what_cannot_be_drawn(model: Path, features: str, tmp_path: Path, capsys, options, said) -> None:

@@ -254,8 +254,9 @@ def test_random_vectors_differ_from_step_to_step() -> None:
         ({"adversary_form": "reversal", "loss_adv_e": False}, "one loss"),
         ({"decoder": {"channels": 4}}, "channels of 8 or more"),
         ({"adversary": {"hidden_dims": 4}}, "objective.adversary.hidden_dims"),
-        ({"adversary": {"hidden_layers": -1}}, "hidden_layers -1: want 1 and 0 or more"),
-        ({"time_parts": 0}, "time_parts 0"),
+        ({"adversary": {"hidden_layers": -1}}, "hidden_layers wants 0 or more"),
+        ({"time_parts": 0}, "time_parts wants 1 or more"),
+        ({"time_parts": 4}, "time_parts 4: want parts of 8 frames"),
     ],
 )
 def test_wrong_values_are_named(changes: dict, said: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from vouch.io import checkpoints
+from vouch.io.config import write_config
 from vouch.system import build_objective, resolve
 
 DIM, SPEAKERS = 11, ["a", "b", "c"]
@@ -39,5 +40,6 @@ def make_model(folder: Path, **changes) -> Path:
     folder.mkdir()
     content = {"networks": objective.state_dict(), "config": config, "feature_dim": DIM, "speakers": SPEAKERS}
     checkpoints.save(folder / "final.pt", content)
+    write_config(folder / "config.yaml", config)
     (folder / "speakers.txt").write_text("".join(f"{speaker}\n" for speaker in SPEAKERS))
     return folder

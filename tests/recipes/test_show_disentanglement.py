@@ -98,3 +98,14 @@ def test_folders_of_one_name(model: Path, train: Path) -> None:
     error = refused(*STEP, model, train, other, model.parent / "results of none")
     assert "two of the data directories are called train" in error
     assert not (model.parent / "results of none").exists()
+
+
+def test_systems_that_have_not_two_embeddings(model: Path, train: Path) -> None:
+    """An ablation scored by the eliminated one would be asked twice for that; nothing is written."""
+    results, tests = model.parent / "results of one", model.parent / "data/nowhere"
+    for name, changes in (("rest", {"embedding": "eliminated"}), ("alone", {"rest": "none"})):
+        other = make_model(model.parent / name, **changes)
+        assert "not scored by one of two embeddings" in refused(*STEP, other, train, tests, results)
+    assert "config.yaml is missing" in refused(*STEP, model.parent / "nowhere", train, tests, results)
+    assert "no data directory" in refused(*STEP, model, train, tests, results)
+    assert not results.exists() and not (model.parent / "rest/disentanglement").exists()

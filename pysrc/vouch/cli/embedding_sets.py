@@ -79,6 +79,8 @@ def map_embeddings(argv: list[str]) -> None:
     from vouch.plots.embedding_map import place, sets_png
 
     sets = parse_sets(words)
+    if "=" in png and ":" in png.partition("=")[2]:
+        raise VouchError(f"'{png}' is a set of embeddings; name the picture's file behind it")
     keys, names = ([word.decode() for word in column] for column in read_pairs(Path(utt2spk)))
     shown, speakers = np.unique(names, return_inverse=True)
     generator = np.random.default_rng(opts.seed)

@@ -31,15 +31,16 @@ def plot_reconstruction(argv: list[str]) -> None:
     options.add("utterances", "", "two of the table, separated by a comma; empty: its first two")
     options.add("frames", 300, "the first so many of each")
     opts, (model, features_in, png) = options.parse(argv)
-    if opts.frames < 1:
-        raise VouchError(f"--frames={opts.frames}: want 1 or more")
     import torch
 
     from vouch.io.streams import open_output
     from vouch.plots.reconstruction import panels_png
 
     objective, dim = _open(Path(model))
-    chosen = _two(features_in, opts.utterances, opts.frames, dim, objective.network.backbone.context + 1)
+    least = objective.network.backbone.context + 1
+    if opts.frames < least:
+        raise VouchError(f"--frames={opts.frames}: the network takes {least} or more")
+    chosen = _two(features_in, opts.utterances, opts.frames, dim, least)
     torch.set_num_threads(1)
     with torch.inference_mode():
         rows = list(_rows(objective, chosen))

@@ -90,12 +90,16 @@ class SeefAldr(SpeakerClassifier):
         adversarial_weight: float = 1.0,
     ) -> None:
         super().__init__(network, head)
-        if adversary_form not in _ADVERSARIES or rest not in _REST:
-            raise ValueError(f"adversary_form wants {', '.join(_ADVERSARIES)}; rest wants {', '.join(_REST)}")
+        if adversary_form not in _ADVERSARIES:
+            raise ValueError(f"adversary_form wants {', '.join(_ADVERSARIES)}, not '{adversary_form}'")
+        if rest not in _REST:
+            raise ValueError(f"rest wants {', '.join(_REST)}, not '{rest}'")
         if embedding not in ("purified", "eliminated") or (embedding == "eliminated" and rest != "encoder"):
             raise ValueError("embedding wants purified, or, with rest encoder, eliminated")
-        if time_parts < 1 or adversary.hidden_layers < 0:
-            raise ValueError(f"time_parts {time_parts}, hidden_layers {adversary.hidden_layers}: want 1 and 0 or more")
+        if time_parts < 1:
+            raise ValueError(f"time_parts wants 1 or more, not {time_parts}")
+        if adversary.hidden_layers < 0:
+            raise ValueError(f"hidden_layers wants 0 or more, not {adversary.hidden_layers}")
         if reconstruction_weight < 0 or adversarial_weight < 0:
             raise ValueError("reconstruction_weight and adversarial_weight want 0 or more")
         if adversary_form == "reversal" and loss_adv_s != loss_adv_e:

@@ -19,6 +19,8 @@ _SHOWN = {  # on the progress line
     "discriminator_loss": "discriminator's loss",
     "discriminator_accuracy": "its accuracy",
     "adversarial_loss": "adversarial loss",
+    "reconstruction_loss": "reconstruction",
+    "adversary_accuracy": "adversary's accuracy",
 }
 
 
