@@ -318,8 +318,8 @@ def test_what_two_embeddings_hold_is_shown(run: Run) -> None:
             sum(len((run.out / "data/mfcc" / part / "utt2spk").read_text().splitlines()) for part in folders)
         }
     assert len(re.findall(r"LOG .*: mean squared error [0-9.]+, identity swapped [0-9.]+, zeros [0-9.]+", said)) == 2
-    purified = read_table(f"scp:{shown}/test/purified.scp")
-    eliminated = dict(read_table(f"scp:{shown}/test/eliminated/embedding.scp"))
+    purified = read_table(f"scp:{shown}/test/purified.scp", "vector")
+    eliminated = dict(read_table(f"scp:{shown}/test/eliminated/embedding.scp", "vector"))
     for utterance, vector in purified:
         assert vector.shape == eliminated[utterance].shape and not np.allclose(vector, eliminated[utterance])
     made = run.times("exp/two/disentanglement/*/eliminated/embedding.scp")
