@@ -32,7 +32,8 @@ STAGES="Stages:
   6 embeddings  of training, enrollment and test utterances
   7 backends    mean, LDA, PLDA, PLDA adapted to unlabelled target data in three ways
   8 scores      of every trial by every backend
-  9 results     results/EER, results.tsv, det_*.png; embeddings_SYSTEM.png of danse, gan; domain_probe.tsv"
+  9 results     results/EER, results.tsv, det_*.png; embeddings_SYSTEM.png of danse, gan; domain_probe.tsv; of seef_aldr
+                probe_SYSTEM.tsv, embeddings_SYSTEM.png, reconstruction_SYSTEM.png"
 help_message="usage: bash run.sh [options]
 $STAGES
 Options (default):
@@ -263,6 +264,7 @@ if runs 9; then
     done
     if [ ${#probes[@]} -gt 0 ]; then vouch probe-domain --print-args=false "${probes[@]}" "$results/domain_probe.tsv"; fi
   fi
+  if [ -d "$data/adapt_test" ]; then show_disentanglement test adapt_test; else show_disentanglement test; fi
   echo
   echo "run.sh: results in $results (EER, results.tsv, pictures); $((SECONDS - started)) s"
 fi

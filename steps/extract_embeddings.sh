@@ -13,12 +13,14 @@ max_frames=10000 # longer ones are embedded in pieces and averaged
 num_ceps=0       # as in the training features (0: all columns)
 delta_order=0    # likewise (0: none)
 delta_window=3   # likewise
+embedding=       # purified or eliminated, of a system that has both; empty: that which its YAML names
 force=false      # true: extract again
 help_message="usage: ${0##*/} [options] MODEL_DIR DATA_DIR EMBEDDINGS_DIR
 DATA_DIR has features and VAD. Writes EMBEDDINGS_DIR/{embedding.scp,spk_embedding.scp,num_utts,utt2spk,spk2utt}.
 Options (default):
   --cmn-config FILE (conf/cmn.conf)  --min-frames N ($min_frames: 25, or what the network takes)  --max-frames N ($max_frames)
   --num-ceps N ($num_ceps: all)  --delta-order N ($delta_order)  --delta-window N ($delta_window)
+  --embedding purified|eliminated (of a system that has both: that which its YAML names)
   --device auto|cpu|cuda ($device)  --nj N ($nj)  --num-threads N ($num_threads)  --cmd RUNNER ($cmd)
   --force true|false ($force)"
 
@@ -37,7 +39,7 @@ need "$final" "steps/train.sh or train_ivector.sh"
 need "$data/feats.scp" "steps/make_mfcc.sh $data"
 need "$data/vad.scp" "steps/compute_vad.sh $data"
 need "$cmn_config" "copy conf/cmn.conf"
-settings="$(cat "$cmn_config") min_frames=$min_frames max_frames=$max_frames$(frontend_settings)"
+settings="$(cat "$cmn_config") min_frames=$min_frames max_frames=$max_frames${embedding:+ embedding=$embedding}$(frontend_settings)"
 if is_done "$out/.done.embeddings" "$settings" "$final" "$data/feats.scp" "$data/vad.scp" "$data/utt2spk"; then exit 0; fi
 mkdir -p "$out/log"
 rm -f "$out/.done.embeddings" "$out/embedding.scp"
@@ -51,7 +53,7 @@ voiced_feats "$split/JOB"
 $cmd --num-threads "$num_threads" JOB=1:"$nj" "$out/log/extract.JOB.log" \
   test -f "$out/embedding.JOB.done" "||" \
   "${voiced[@]}" \
-  "|" vouch extract-embeddings --min-frames="$min_frames" --max-frames="$max_frames" --num-threads="$num_threads" \
+  "|" vouch extract-embeddings --min-frames="$min_frames" --max-frames="$max_frames" --num-threads="$num_threads" --embedding="$embedding" \
   --device="$device" "$model" ark:- \
   "ark,scp:$out/embedding.JOB.ark,$out/embedding.JOB.scp" \
   "&&" touch "$out/embedding.JOB.done"

@@ -65,6 +65,8 @@ declare -A ubm_of=() # data directory of the UBM, where it is not that of the ex
 kinds=""       # of features
 networks=""    # systems with a network
 adversarial="" # those of them that train on unlabelled target speech, too
+disentangled="" # those with a purified and an eliminated embedding
+speakers="" recordings="" # files for show_disentanglement
 config_file() { # its settings folder may lack it: then the recipe's, then the toolkit's
   local folder
   for folder in "$conf" "$HERE/conf"; do if [ -f "$folder/$1" ]; then echo "$folder/$1"; return; fi; done
@@ -73,9 +75,9 @@ config_file() { # its settings folder may lack it: then the recipe's, then the t
 known_systems() { for file in "$conf"/*.yaml; do basename "$file" .yaml; done | tr '\n' ' '; }
 read_settings() {
   local system seen="" before all values files=() member i
-  local names=(kind features_ members lda_dim iterations within between speed source objective start ceps order window)
+  local names=(kind features_ members lda_dim iterations within between speed source objective rest embedding start ceps order window)
   local "${names[@]}"
-  kinds="" networks="" adversarial=""
+  kinds="" networks="" adversarial="" disentangled=""
   if [ ! -d "$conf" ] && [ -d "$HERE/$conf" ]; then conf=$HERE/$conf; fi
   [ -d "$conf" ] || fail "there is no settings folder '$conf'; --conf takes one like conf"
   for system in $systems; do
@@ -84,7 +86,7 @@ read_settings() {
     files+=("$conf/$system.yaml")
   done
   all=$(vouch show-config \
-    --get=kind,features=none,systems=none,backend.lda_dim,backend.plda_iterations,backend.within_scale,backend.between_scale,backend.speed_copies,training.source.type=none,objective.type=none,start=none,frontend.num_ceps=0,frontend.delta_order=0,frontend.delta_window=0 \
+    --get=kind,features=none,systems=none,backend.lda_dim,backend.plda_iterations,backend.within_scale,backend.between_scale,backend.speed_copies,training.source.type=none,objective.type=none,objective.rest=none,objective.embedding=none,start=none,frontend.num_ceps=0,frontend.delta_order=0,frontend.delta_window=0 \
     "${files[@]}")
   readarray -t values <<<"$all"
   for system in $systems; do
@@ -106,7 +108,10 @@ read_settings() {
         [[ -z $start || ! -f $conf/$start.yaml || $(vouch show-config --get=features,network "$conf/$start.yaml") = "$(vouch show-config --get=features,network "$conf/$system.yaml")" ]] ||
           fail "$conf/$system.yaml starts from $start, which has other features or another network; make them alike"
         if [ "$source" = waveforms ]; then trained_on[$system]=train; fi # augmented while the network trains
-        case $objective in danse | gan) adversarial="$adversarial $system" ;; esac
+        case $objective:$rest:$embedding in
+          danse:* | gan:*) adversarial="$adversarial $system" ;;
+          seef_aldr:encoder:purified) disentangled="$disentangled $system" ;;
+        esac
         ;;
       ivector)
         trained_on[$system]=train_$system
@@ -207,6 +212,17 @@ embed_system() {
     # shellcheck disable=SC2086 # several words
     "$steps/extract_embeddings.sh" ${frontend[$1]} --cmn-config "$(config_file cmn.conf)" --nj "$share" --cmd "$extract_cmd" \
       --device "$device" --force "$force" "$exp/$1" "$data/${features[$1]}/$part" "$exp/$1/embeddings/$part"
+  done
+}
+
+# show_disentanglement PART...: what both embeddings of each system that has two hold, into $results; $speakers
+# and $recordings, where a recipe sets them, are the step's files of who speaks, and of utterances that belong together.
+show_disentanglement() {
+  local system kind
+  for system in $disentangled; do
+    kind=$data/${features[$system]}
+    "$steps/show_disentanglement.sh" --cmn-config "$(config_file cmn.conf)" --nj "$nj" --cmd "$extract_cmd" --device "$device" \
+      --speakers "$speakers" --recordings "$recordings" --force "$force" "$exp/$system" "$kind/${backend_data[$system]}" "${@/#/$kind/}" "$results"
   done
 }
 

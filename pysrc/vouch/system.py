@@ -18,8 +18,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from vouch.errors import VouchError
+from vouch.nn.cnn5 import CNN5
 from vouch.nn.dictionary_pooling import DictionaryPooling, GhostVLAD, NetVLAD
 from vouch.nn.ecapa import ECAPA
 from vouch.nn.embedding import EmbeddingNetwork
@@ -30,15 +32,20 @@ from vouch.nn.pooling import (
     AttentiveStatisticsPooling,
     ChannelAttentiveStatisticsPooling,
     MeanPooling,
+    PoolingInParts,
     StatisticsPooling,
 )
-from vouch.nn.resnet import ResNet34
+from vouch.nn.resnet import ResNet34, ResNet50
 from vouch.nn.resnet1d import ResNet1d
 from vouch.nn.tdnn import ETDNN, TDNN
-from vouch.objectives.adversarial import DiscriminatorOptions
 from vouch.objectives.base import Objective, Optimizer
+from vouch.objectives.centre import JointCentre
 from vouch.objectives.danse import Danse
 from vouch.objectives.gan import Gan
+from vouch.objectives.metric import Metric
+from vouch.objectives.metric_losses import AngularPrototypical, GE2EContrast, GE2ESoftmax, Prototypical
+from vouch.objectives.pair_losses import Contrastive, Triplet
+from vouch.objectives.seef_aldr import SeefAldr
 from vouch.objectives.supervised import Supervised
 from vouch.training.averaging import CheckpointAverage, ExponentialAverage, Plain
 from vouch.training.ivector_options import ExtractorOptions, UbmOptions
@@ -53,8 +60,10 @@ COMPONENTS: dict[str, dict[str, Callable[..., Any]]] = {
         "etdnn": ETDNN,
         "ftdnn": FTDNN,
         "resnet34": ResNet34,
+        "resnet50": ResNet50,
         "resnet1d": ResNet1d,
         "ecapa_tdnn": ECAPA,
+        "cnn5": CNN5,
     },
     "pooling": {
         "mean": MeanPooling,
@@ -72,12 +81,28 @@ COMPONENTS: dict[str, dict[str, Callable[..., Any]]] = {
         "am_softmax": AMSoftmax,
         "aam_softmax": AAMSoftmax,
     },
-    "objective": {"supervised": Supervised, "danse": Danse, "gan": Gan},
+    "loss": {
+        "ge2e_softmax": GE2ESoftmax,
+        "ge2e_contrast": GE2EContrast,
+        "prototypical": Prototypical,
+        "angular_prototypical": AngularPrototypical,
+        "triplet": Triplet,
+        "contrastive": Contrastive,
+    },
+    "objective": {
+        "supervised": Supervised,
+        "danse": Danse,
+        "gan": Gan,
+        "metric": Metric,
+        "joint_centre": JointCentre,
+        "seef_aldr": SeefAldr,
+    },
     "sampler": SAMPLERS,
     "schedule": {"cosine": Cosine, "linear": Linear, "exponential": Exponential, "step": Step, "constant": Constant},
     "averaging": {"none": Plain, "exponential": ExponentialAverage, "checkpoints": CheckpointAverage},
     "source": {"features": StoredFeatures, "waveforms": WaveformOptions},
 }
+_FRAMES_OF_A_PART = 8  # of the time at least, where a pooling has parts: a ResNet makes one of so many
 # Of `training`: their default types.
 _TRAINING_PARTS = {"sampler": "random", "schedule": "cosine", "averaging": "none", "source": "features"}
 # Arguments that the code fills in: no keys of the YAML.
@@ -85,7 +110,8 @@ _FILLED = {
     "backbone": {"feature_dim"},
     "pooling": {"channels"},
     "head": {"in_dim", "num_speakers"},
-    "objective": {"network", "num_speakers"},
+    "loss": set(),
+    "objective": {"network", "second_network", "feature_dim", "num_speakers"},
     "sampler": {"num_frames", "labels", "batch_size", "min_frames", "max_frames", "seed"},
     "schedule": set(),
     "averaging": set(),
@@ -215,21 +241,15 @@ def _resolve_network(top: dict[str, Any], path: str) -> dict[str, Any]:
     for part in ("backbone", "pooling"):
         network[part] = _component(part, network[part], path, f"network.{part}.")
     objective = _component("objective", top["objective"], path, "objective.")
-    objective["head"] = _component("head", objective["head"], path, "objective.head.")
+    for part in _modules_of(objective["type"]):
+        objective[part] = _component(part, objective[part], path, f"objective.{part}.")
     for key, kind in _entries_of(objective["type"]).items():
         objective[key] = _check(objective[key], kind, path, f"objective.{key}.")
         if kind is Optimizer:
             _construct(Optimizer, objective[key], path, f"objective.{key}")
     top.update(network=network, objective=objective)
     top["training"] = _resolve_training(top["training"], path)
-    if (
-        top["training"]["held_out"]["criterion"] == "transfer"
-        and not COMPONENTS["objective"][objective["type"]].wants_target
-    ):
-        raise VouchError(
-            f"{path}: training.held_out.criterion transfer wants another domain, which objective {objective['type']} "
-            f"does not take; want eer, accuracy or loss"
-        )
+    _check_objective(top, path)
     given = top["backend"]
     top["backend"] = _check(given, BackendOptions, path, "backend.")
     if "lda_dim" not in given:
@@ -253,6 +273,46 @@ def _resolve_network(top: dict[str, Any], path: str) -> dict[str, Any]:
     return top
 
 
+def _check_objective(top: dict[str, Any], path: str) -> None:
+    """Does the training give the objective what it wants?"""
+    name, training = top["objective"]["type"], top["training"]
+    kind, sampler, criterion = COMPONENTS["objective"][name], training["sampler"], training["held_out"]["criterion"]
+    if criterion == "transfer" and not kind.wants_target:
+        raise VouchError(
+            f"{path}: training.held_out.criterion transfer wants another domain, which objective {name} does not take; "
+            f"want eer, accuracy or loss"
+        )
+    classifies = kind.classifies and top["objective"].get("embedding") != "eliminated"
+    if not classifies and criterion in ("accuracy", "loss"):
+        raise VouchError(
+            f"{path}: training.held_out.criterion {criterion} wants a classifier, which objective {name} has not here; "
+            f"want eer"
+        )
+    if not kind.classifies and top["network"]["hidden_dim"]:
+        raise VouchError(
+            f"{path}: network.hidden_dim is of a layer behind the embedding, for a classifier, which objective {name} "
+            f"has not; set it to 0"
+        )
+    parts, shortest = top["objective"].get("time_parts", 1), training["min_frames"]
+    if parts > 1 and parts * _FRAMES_OF_A_PART > shortest:
+        raise VouchError(
+            f"{path}: objective.time_parts {parts}: want parts of {_FRAMES_OF_A_PART} frames or more, but chunks may "
+            f"have {shortest} (training.min_frames)"
+        )
+    if not kind.wants_groups:
+        return
+    if sampler["type"] != "speaker_balanced" or min(sampler["speakers"], sampler["utterances"]) < 2:
+        raise VouchError(
+            f"{path}: training.sampler: objective {name} compares the chunks of a batch; want {{type: "
+            f"speaker_balanced, speakers: P, utterances: K}} with 2 or more of each"
+        )
+    if training["accumulate"] > 1:
+        raise VouchError(
+            f"{path}: training.accumulate {training['accumulate']}: objective {name} compares all chunks of a batch, "
+            f"which cannot be cut into parts; set it to 1"
+        )
+
+
 def _resolve_training(entry: dict[str, Any], path: str) -> dict[str, Any]:
     training = _check(entry, TrainingOptions, path, "training.")
     for part, default in _TRAINING_PARTS.items():
@@ -267,11 +327,14 @@ def _resolve_training(entry: dict[str, Any], path: str) -> dict[str, Any]:
     return training
 
 
-def build_network(config: dict[str, Any], feature_dim: int) -> EmbeddingNetwork:
-    """The embedding network of a resolved configuration, with fresh parameters from torch's generator."""
+def build_network(config: dict[str, Any], feature_dim: int, eliminating: bool = False) -> EmbeddingNetwork:
+    """The embedding network of a resolved configuration, with fresh parameters from torch's generator; eliminating:
+    the other one of seef_aldr."""
     parts = dict(config["network"])
     backbone = _build("backbone", parts.pop("backbone"), feature_dim=feature_dim)
     pooling = _build("pooling", parts.pop("pooling"), channels=backbone.out_channels)
+    if eliminating and config["objective"]["time_parts"] > 1:
+        pooling = PoolingInParts(pooling, config["objective"]["time_parts"])
     return EmbeddingNetwork(backbone, pooling, **parts)
 
 
@@ -282,19 +345,28 @@ def build_objective(
 
     The first parameters come from torch's generator of the CPU, so that they are the same on every device.
     """
-    parts = dict(config["objective"])
+    parts, sizes = dict(config["objective"]), {"feature_dim": feature_dim, "num_speakers": num_speakers}
     network = build_network(config, feature_dim).to(device)
-    head = _build("head", parts.pop("head"), in_dim=network.out_dim, num_speakers=num_speakers).to(device)
+    given = {"head": {"in_dim": network.out_dim, "num_speakers": num_speakers}, "loss": {}}
+    modules = {key: _build(key, parts.pop(key), **given[key]).to(device) for key in _modules_of(parts["type"])}
     filled = {key: kind(**parts.pop(key)) for key, kind in _entries_of(parts["type"]).items()}
-    if "num_speakers" in inspect.signature(COMPONENTS["objective"][parts["type"]]).parameters:
-        filled["num_speakers"] = num_speakers
-    return _build("objective", parts, network=network, head=head, **filled)
+    wanted = inspect.signature(COMPONENTS["objective"][parts["type"]]).parameters
+    filled |= {name: value for name, value in sizes.items() if name in wanted}
+    if "second_network" in wanted:
+        filled["second_network"] = build_network(config, feature_dim, eliminating=True).to(device)
+    return _build("objective", parts, network=network, **modules, **filled)
+
+
+def _modules_of(objective: str) -> list[str]:
+    """The arguments of a type of objective that are networks of COMPONENTS: its head, or its loss."""
+    hints = typing.get_type_hints(COMPONENTS["objective"][objective].__init__)
+    return [name for name in ("head", "loss") if hints.get(name) is nn.Module]
 
 
 def _entries_of(objective: str) -> dict[str, Callable[..., Any]]:
     """The arguments of a type of objective that have entries of their own in the YAML."""
     hints = typing.get_type_hints(COMPONENTS["objective"][objective].__init__)
-    return {name: kind for name, kind in hints.items() if kind in (Optimizer, DiscriminatorOptions)}
+    return {name: kind for name, kind in hints.items() if kind is Optimizer or dataclasses.is_dataclass(kind)}
 
 
 def training_options(config: dict[str, Any]) -> TrainingOptions:

@@ -22,6 +22,7 @@ NETWORKS = [
     ({"type": "ftdnn", "channels": 16, "bottleneck": 8, "pooled_channels": 24}, "lde"),
     ({"type": "resnet34", "channels": 4}, "statistics"),
     ({"type": "resnet1d", "channels": 16, "stride": 2}, "netvlad"),
+    ({"type": "cnn5", "channels": 4}, "mean"),
     (
         {"type": "ecapa_tdnn", "channels": 16, "scale": 4, "bottleneck": 8, "pooled_channels": 24},
         "channel_attentive_statistics",

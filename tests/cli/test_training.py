@@ -313,6 +313,26 @@ def test_a_training_that_starts_from_another_model(folder, tmp_path, capsys):
     assert "from another start" in _refused(capsys, *words)
 
 
+def test_a_start_with_another_objective_gives_the_embedding_network_alone(folder, tmp_path):
+    """As contrastive training after softmax."""
+    from vouch.io.checkpoints import load
+
+    metric = YAML[: YAML.index("objective")].replace("hidden_dim: 6", "hidden_dim: 0")
+    metric += "objective: {type: metric, loss: {type: contrastive}, optimizer: {}}\n"
+    metric += "training: {epochs: 0, batch_size: 4, min_frames: 30, max_frames: 40, "
+    metric += "sampler: {type: speaker_balanced, speakers: 2, utterances: 2}}\n"
+    (tmp_path / "y.yaml").write_text("start: x\n" + metric)
+    (tmp_path / "s.yaml").write_text(YAML.replace("hidden_dim: 6", "hidden_dim: 0"))
+    data = str(folder / "data")
+    assert main(["train", str(tmp_path / "s.yaml"), data, str(tmp_path / "softmax")]) == 0
+    words = ["train", f"--start-from={tmp_path}/softmax", str(tmp_path / "y.yaml"), data, str(tmp_path / "model")]
+    assert main(words) == 0
+    begun, trained = (load(tmp_path / name / "final.pt", "networks")["networks"] for name in ("model", "softmax"))
+    shared = [name for name in begun if name.startswith("network.")]
+    assert shared and all(torch.equal(begun[name], trained[name]) for name in shared)
+    assert "head.weight" in trained and "head.weight" not in begun
+
+
 @pytest.mark.parametrize("change, option, message", [
     ("start: x\n", "", "starts from the system x; give its model directory as --start"),
     ("", "--start-from=model", "has no key start"),

@@ -21,7 +21,22 @@ def _last_loss(folder: Path) -> float:
     return [line["loss"] for line in lines if "loss" in line][-1]
 
 
-@pytest.mark.parametrize("kind", ["supervised", "danse", "least_squares", "auxiliary"])
+KINDS = [
+    "supervised",
+    "danse",
+    "least_squares",
+    "auxiliary",
+    "joint_centre",
+    "seef_uniform",
+    "seef_alternating",
+    "seef_reversal",
+    "ge2e_softmax",
+    "ge2e_contrast",
+    "triplet",
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_two_speakers_are_learnt_in_every_precision(tmp_path, precision, kind):
     run = trainer(tmp_path, None, objective(device="cuda", kind=kind), "cuda", epochs=40, precision=precision)

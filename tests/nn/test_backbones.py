@@ -5,6 +5,7 @@ import pytest
 import torch
 from network_reference import Parameters, elu, relu, trained
 
+from vouch.nn.cnn5 import CNN5
 from vouch.nn.ecapa import ECAPA
 from vouch.nn.embedding import EmbeddingNetwork
 from vouch.nn.ftdnn import FTDNN
@@ -118,6 +119,28 @@ def test_ecapa_is_its_formula():
     np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9)
 
 
+def _largest_of_squares(x: np.ndarray) -> np.ndarray:
+    """x (channels, rows, columns): the largest of 2 x 2 values each; at odd ends of fewer."""
+    rows, columns = (range(0, size, 2) for size in x.shape[1:])
+    return np.stack([np.stack([x[:, r : r + 2, c : c + 2].max((1, 2)) for c in columns], 1) for r in rows], 1)
+
+
+@pytest.mark.parametrize(("frames", "left"), [(32, 2), (37, 3), (1, 1)])
+def test_cnn5_is_its_formula(frames, left):
+    network = CNN5(11, 2)
+    x, got = _outputs(network, frames, 11)
+    x = x[None]
+    for number in range(5):
+        block = Parameters(network).at("blocks").at(number)
+        half = 0 if number else 1
+        x = block.at("norm").norm(relu(block.at("convolution").convolution2d(x, 1, (1 + half, 1 + half))))
+        x = _largest_of_squares(x) if number else x
+    assert x.shape == (16, 1, left)
+    np.testing.assert_allclose(got, x.mean(1), rtol=1e-9, atol=1e-9)
+    widths = [block.convolution.out_channels for block in CNN5(64).blocks]
+    assert widths == [512, 64, 128, 256, 512] and network.blocks[0].dropout.p == 0.3
+
+
 def _residual(at: Parameters, names: list[tuple[str, int]], x: np.ndarray, stride: int) -> np.ndarray:
     """A residual block: its convolutions (name, stride), all but the last with ReLU, and the shortcut."""
     y = x
@@ -159,6 +182,13 @@ def test_resnets_are_their_formula(kind, frequency):
     np.testing.assert_allclose(got, x, rtol=1e-8, atol=1e-8)
 
 
+def test_even_axes_have_a_gradient():  # PyTorch 2.13 ends with a segmentation fault where the shortcuts have the stride
+    network = ResNet34(40, 8)
+    features = torch.randn(4, 200, 40, requires_grad=True)
+    network(features, None)[0].square().mean().backward()
+    assert features.grad.isfinite().all() and features.grad.any()
+
+
 def test_published_sizes():
     speakers = 512 * 7000 + 7000  # the classifier of about 7,000 speakers that the published sizes contain
     etdnn = EmbeddingNetwork(ETDNN(23), StatisticsPooling(1500))
@@ -196,6 +226,8 @@ def test_receptive_fields(kind, seen):
 def test_sizes_that_make_no_network():
     with pytest.raises(ValueError, match="channels 10 do not make 8 equal groups"):
         ECAPA(5, 10)
+    with pytest.raises(ValueError, match="channels 64 and dropout 1.0, want 1 or more, and 0 to below 1"):
+        CNN5(5, dropout=1.0)
     with pytest.raises(ValueError, match="frequency 'sum', want flatten, mean or convolution"):
         ResNet34(5, 2, "sum")
 

@@ -11,6 +11,7 @@ from vouch.nn.pooling import (
     AttentiveStatisticsPooling,
     ChannelAttentiveStatisticsPooling,
     MeanPooling,
+    PoolingInParts,
     StatisticsPooling,
 )
 
@@ -119,3 +120,35 @@ def test_masks():
     assert zero_padding(torch.full((2, 1, 2, 3), torch.inf), lengths)[0].tolist() == [[[torch.inf, torch.inf, 0]] * 2]
     hidden = torch.ones(2, 1, 3)
     assert zero_padding(hidden, None) is hidden
+
+
+@pytest.mark.parametrize("kind", POOLINGS)
+def test_pooling_in_parts_is_the_pooling_of_each_part(kind):
+    """13 frames in 4 parts, and 2 in 4, where the last two parts share a frame; behind the lengths is padding."""
+    inner = trained(kind(7).double())
+    pooling = PoolingInParts(inner, 4)
+    hidden = _frames(2, 7, 13)
+    got = pooling(hidden, frame_mask(torch.tensor([13, 2]), 13))
+    assert got.shape == (2, pooling.out_dim)
+    for row, bounds in ((0, [(0, 3), (3, 6), (6, 9), (9, 13)]), (1, [(0, 1), (0, 1), (1, 2), (1, 2)])):
+        parts = [hidden[row : row + 1, :, begin:end] for begin, end in bounds]
+        expected = [inner(part, torch.ones(1, 1, part.shape[2], dtype=torch.bool)) for part in parts]
+        torch.testing.assert_close(got[row : row + 1], torch.cat(expected, 1), rtol=1e-10, atol=1e-12)
+
+
+def test_pooling_in_parts_updates_its_statistics_once():
+    inner = AttentiveStatisticsPooling(7, hidden_dim=5)
+    twin = AttentiveStatisticsPooling(7, hidden_dim=5)
+    twin.load_state_dict(inner.state_dict())
+    hidden, mask = _frames(frames=12).float(), torch.ones(3, 1, 12, dtype=torch.bool)
+    PoolingInParts(inner, 4)(hidden, mask)
+    twin(hidden, mask)
+    norm, whole = inner.attention[2], twin.attention[2]
+    assert int(norm.num_batches_tracked) == 1
+    torch.testing.assert_close(norm.running_mean, whole.running_mean)
+    torch.testing.assert_close(norm.running_var, whole.running_var)
+
+
+def test_one_part_is_no_pooling_in_parts():
+    with pytest.raises(ValueError, match="parts 1, want 2 or more"):
+        PoolingInParts(MeanPooling(3), 1)

@@ -27,7 +27,7 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.out = folder / "my run"
         preparation = write_preparation(folder, 0.06, 'rm -f "$out"/adapt_test/trials_*')
-        conf = write_settings(folder, SYSTEMS, 1, AUGMENT)
+        self.conf = conf = write_settings(folder, SYSTEMS, 1, AUGMENT)
         (conf / "both.yaml").write_text("kind: joint\nsystems: [asp, ivector]\nbackend: {lda_dim: 12}\n")
         self.command = ["bash", ROOT / "run.sh", "--prepare", preparation, "--conf", conf]
         self.command += ["--out", self.out, "--nj", "1", "--device", "cpu"]  # the default systems that conf has
@@ -294,3 +294,34 @@ def test_fusions_are_rows_of_the_table(run: Run) -> None:
 
     run.repeat("--stage", "8")
     assert (run.out / "results/EER").read_bytes() == results
+
+
+def test_what_two_embeddings_hold_is_shown(run: Run) -> None:
+    """A system of SEEF-ALDR, on the features that are there: probes, map and reconstructions of stage 9."""
+    (run.conf / "two.yaml").write_text(
+        f"base: {ROOT}/conf/mini/seef_asp.yaml\nfeatures: mfcc\n"
+        "network: {embedding_dim: 16, hidden_dim: 16, backbone: {channels: 16, pooled_channels: 32}}\n"
+        "objective: {decoder: {channels: 8}}\ntraining: {epochs: 1}\nbackend: {lda_dim: 8}\n"
+    )
+    said = run.repeat("--systems", "two", "--stage", "5")
+    results, shown = run.out / "results", run.out / "exp/two/disentanglement"
+    for name in ("embeddings_two.png", "reconstruction_two.png"):
+        assert (results / name).read_bytes().startswith(b"\x89PNG")
+    parts = {"probe_two.tsv": ("test", "adapt_test"), "probe_two_train.tsv": ("train_backend",)}
+    for name, folders in parts.items():
+        header, *lines = [line.split("\t") for line in (results / name).read_text().splitlines()]
+        rows = [dict(zip(header, line, strict=True)) for line in lines]
+        asked = {(row["property"], row["embeddings"]) for row in rows}
+        properties = {"gender", "length"} | ({"domain"} if "adapt_test" in folders else {"speaker", "augmentation"})
+        assert asked >= {(name, kind) for name in properties for kind in ("purified", "eliminated")}
+        assert {int(row["tested"]) for row in rows if row["property"] == "gender"} == {
+            sum(len((run.out / "data/mfcc" / part / "utt2spk").read_text().splitlines()) for part in folders)
+        }
+    assert len(re.findall(r"LOG .*: mean squared error [0-9.]+, identity swapped [0-9.]+, zeros [0-9.]+", said)) == 2
+    purified = read_table(f"scp:{shown}/test/purified.scp", "vector")
+    eliminated = dict(read_table(f"scp:{shown}/test/eliminated/embedding.scp", "vector"))
+    for utterance, vector in purified:
+        assert vector.shape == eliminated[utterance].shape and not np.allclose(vector, eliminated[utterance])
+    made = run.times("exp/two/disentanglement/*/eliminated/embedding.scp")
+    run.repeat("--systems", "two", "--stage", "9")
+    assert run.times("exp/two/disentanglement/*/eliminated/embedding.scp") == made

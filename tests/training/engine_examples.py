@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 from pathlib import Path
@@ -17,20 +18,24 @@ from vouch.nn.heads import AMSoftmax
 from vouch.nn.pooling import AttentiveStatisticsPooling
 from vouch.nn.tdnn import TDNN
 from vouch.objectives.adversarial import DiscriminatorOptions
-from vouch.objectives.base import Optimizer
+from vouch.objectives.base import Objective, Optimizer
+from vouch.objectives.centre import JointCentre
 from vouch.objectives.danse import Danse
 from vouch.objectives.gan import Gan
-from vouch.objectives.supervised import SpeakerClassifier, Supervised
+from vouch.objectives.metric import Metric
+from vouch.objectives.seef_aldr import AdversaryOptions, DecoderOptions, SeefAldr
+from vouch.objectives.supervised import Supervised
+from vouch.system import COMPONENTS
 from vouch.training.averaging import ExponentialAverage
 from vouch.training.distributed import Processes
 from vouch.training.engine import Trainer
 from vouch.training.options import HeldOutOptions, TrainingOptions
-from vouch.training.sampling import PairedSampler, RandomSampler
+from vouch.training.sampling import PairedSampler, RandomSampler, SpeakerBalancedSampler
 from vouch.training.validation import HeldOut, KeptIn, hold_out, hold_out_target
 
 
 class Source:
-    """Two speakers whose frames differ in level and in variance, drowned in noise."""
+    """Speakers, two at first, whose frames differ in level and in variance, drowned in noise."""
 
     def __init__(self, utterances: int = 8, speakers: int = 2) -> None:
         generator = np.random.default_rng(0)
@@ -45,7 +50,7 @@ class Source:
 class WithoutBatchNorm(nn.Module):
     """A network whose output for a chunk does not depend on the others: mean over time, affine layers."""
 
-    out_dim, trunk_dim = 6, 16
+    out_dim, trunk_dim, embedding_dim = 6, 16, 16
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,8 +75,9 @@ def objective(
     dropout: float = 0.1,
     optimizer: str = "adam",
     kind: str = "supervised",
-) -> SpeakerClassifier:
-    """An objective with fresh parameters of seed 1; kind: supervised, danse, or the loss of a GAN."""
+) -> Objective:
+    """An objective with fresh parameters of seed 1; kind: supervised, joint_centre, seef_ and an adversary_form, a
+    metric loss, danse, or the loss of a GAN."""
     torch.manual_seed(1)
     if batch_norm:
         network = EmbeddingNetwork(TDNN(5, channels, 12), AttentiveStatisticsPooling(12, 6), 6, 6, dropout)
@@ -81,6 +87,15 @@ def objective(
     own = Optimizer(optimizer, learning_rate=0.02, clip_norm=1.0)
     if kind == "supervised":
         return Supervised(network.to(device), head.to(device), own)
+    if kind == "joint_centre":
+        return JointCentre(network.to(device), head.to(device), own, Optimizer("sgd", 0.01, 0.0), speakers)
+    if kind.startswith("seef_"):
+        twin = copy.deepcopy(network)
+        adversary = Optimizer("adam", 0.02), AdversaryOptions(8, 1), DecoderOptions(8, 2)
+        form = kind.removeprefix("seef_")
+        return SeefAldr(network.to(device), head.to(device), twin.to(device), 5, speakers, own, *adversary, form)
+    if kind in COMPONENTS["loss"]:
+        return Metric(network.to(device), COMPONENTS["loss"][kind]().to(device), own)
     parts = network.to(device), head.to(device), own, Optimizer("rmsprop", 0.003, 0.0), DiscriminatorOptions(8, 1)
     if kind == "danse":
         return Danse(*parts, pretraining=0.2)
@@ -90,28 +105,34 @@ def objective(
 def trainer(
     folder: Path,
     source: Source | None = None,
-    model: SpeakerClassifier | None = None,
+    model: Objective | None = None,
     device: str = "cpu",
     processes: Processes | None = None,
     samples_per_utterance: int = 2,
     **changes: Any,
 ) -> Trainer:
-    """A trainer in the folder; changes are training options."""
+    """A trainer in the folder; changes are training options. Batches of a metric objective have all speakers but one,
+    or two, and as many chunks of each."""
     source = source or Source()
     settings = {"epochs": 3, "batch_size": 4, "min_frames": 30, "max_frames": 50, "seed": 1, **changes}
     run = TrainingOptions(**settings)
     folder.mkdir(exist_ok=True)
     frames = np.array([len(f) for f in source.features])
-    limits = (run.batch_size, run.min_frames, run.max_frames, run.seed, samples_per_utterance)
+    model = model or objective(device=device)
+    limits = (run.batch_size, run.min_frames, run.max_frames, run.seed)
+    if model.wants_groups:
+        speakers = max(2, int(source.labels.max()))
+        kind, own = SpeakerBalancedSampler, (speakers, run.batch_size // speakers)
+    else:
+        kind, own = RandomSampler, (samples_per_utterance,)
     held_out, groups = None, np.arange(len(frames))
     if run.held_out.share:
         out = hold_out(source.labels, groups, run.held_out, run.seed)
         kept, places = np.flatnonzero(~out), np.flatnonzero(out)
-        sampler = KeptIn(RandomSampler(frames[kept], source.labels[kept], *limits), kept)
+        sampler = KeptIn(kind(frames[kept], source.labels[kept], *limits, *own), kept)
         held_out = HeldOut(source, places, source.labels[out], groups[out], frames[out], 60, run.min_frames)
     else:
-        sampler = RandomSampler(frames, source.labels, *limits)
-    model = model or objective(device=device)
+        sampler = kind(frames, source.labels, *limits, *own)
     target = None
     if model.wants_target:
         target = Source(16)
@@ -119,7 +140,7 @@ def trainer(
         out = hold_out_target(np.arange(16), HeldOutOptions(share=0.4), run.seed)
         rest = np.flatnonzero(~out)
         target_frames = np.array([len(f) for f in target.features])
-        other = KeptIn(RandomSampler(target_frames[rest], target.labels[rest], *limits[:-1], 20), rest)
+        other = KeptIn(RandomSampler(target_frames[rest], target.labels[rest], *limits, 20), rest)
         sampler = PairedSampler(sampler, other)
         places = np.flatnonzero(out)
         apart = HeldOut(target, places, target.labels[out], places, target_frames[out], 60, run.min_frames)
@@ -152,7 +173,8 @@ def main() -> None:
     model = objective(**given.pop("objective", {}), device=str(where))
     if given.pop("full", False):
         given = {**full_options(), **given}
-    trained = trainer(folder, Source(32), model, str(where), processes, **given)
+    source = Source(32, given.pop("speakers", 2))
+    trained = trainer(folder, source, model, str(where), processes, **given)
     trained.resume()
     networks, _ = trained.run(report=lambda line: None)
     if processes.first:

@@ -31,7 +31,19 @@ def test_two_speakers_are_learnt_and_random_labels_are_not(tmp_path):
     assert _lines(tmp_path / "random")[-1]["accuracy"] < 0.8
 
 
-@pytest.mark.parametrize("kind", ["supervised", "danse", "auxiliary"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "supervised",
+        "danse",
+        "auxiliary",
+        "joint_centre",
+        "seef_uniform",
+        "seef_alternating",
+        "ge2e_contrast",
+        "triplet",
+    ],
+)
 def test_a_killed_training_ends_as_the_uninterrupted_one(tmp_path, kind):
     whole = trainer(tmp_path / "whole", Source(32), objective(kind=kind), **full_options())
     expected, _ = whole.run()
@@ -223,6 +235,16 @@ def test_compiled_networks_keep_their_names(tmp_path):
     compiled.objective.network.compile(dynamic=True, backend="eager")
     compiled.run()
     assert set(checkpoints.load(compiled.last_checkpoint)["networks"]) == names
+
+
+@pytest.mark.parametrize("kind", ["supervised", "danse", "auxiliary", "joint_centre", "seef_uniform", "triplet"])
+def test_every_compiled_module_is_called(tmp_path, kind):  # Module.compile is of `forward` alone
+    run, called = trainer(tmp_path, model=objective(kind=kind), epochs=1), set()
+    modules = list(run.objective.compiled())
+    for module in modules:
+        module.register_forward_hook(lambda module, *_: called.add(module))
+    run.run()
+    assert called == set(modules)
 
 
 def test_speakers_are_compared_with_speakers_txt(tmp_path):

@@ -37,7 +37,7 @@ STAGES="Stages:
   6 embeddings  of training utterances for the backends, and of test utterances
   7 backends    mean, LDA, PLDA; the cohort
   8 scores      cosine and PLDA, adaptive s-norm, calibration with quality measures; fusion
-  9 results     results/EER, results.tsv, det_*.png of each list"
+  9 results     results/EER, results.tsv, det_*.png of each list; what the two embeddings of seef_* hold"
 help_message="usage: bash run.sh --voxceleb1 DIR --voxceleb2 DIR [options]
 $STAGES
 Options (default):
@@ -303,6 +303,11 @@ if runs 9; then
   done
   side_by_side "" evaluate "${scored[@]}"
   vouch make-results --print-args=false --reference="$HERE/conf/published.tsv" "$results" "$exp"/*/scores/vox1_*/*.tsv
+  # An embedding may know the video, which is not to pass for its speaker; a speaker of the test is its utterance there.
+  speakers=$data/corpora/speakers recordings=$data/corpora/videos
+  awk '{print $1, substr($1, 1, 7)}' "$data"/corpora/{train,test}/utt2spk >"$speakers"
+  sed -E 's/^((\S+)-[^- ]+) .*/\1 \2/' "$data"/corpora/{train,test}/utt2spk >"$recordings"
+  show_disentanglement test
   echo
   echo "run.sh: results in $results (EER, results.tsv, pictures); $((SECONDS - started)) s"
 fi

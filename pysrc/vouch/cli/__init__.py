@@ -119,6 +119,14 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
         "plot-embeddings": ("domains", "plot_embeddings", "a map of source and target embeddings"),
         "probe-domain": ("domains", "probe_domain", "how well a linear classifier tells the domain of embeddings"),
     },
+    "embeddings": {
+        "probe": ("probe", "probe", "what linear classifiers find in embeddings: speaker, gender, length, domain ..."),
+        "map-embeddings": (
+            "embedding_sets",
+            "map_embeddings",
+            "several embeddings of the same utterances as maps",
+        ),
+    },
     "results": {
         "check-trials": ("results", "check_trials", "list every trial key that has no embedding"),
         "evaluate": ("results", "evaluate", "EER with its interval, minimum costs and DET points of a score file"),
@@ -140,6 +148,11 @@ TOOLS: dict[str, dict[str, tuple[str, str, str]]] = {
         "verify": ("use", "verify", "the score of two recordings: is it the same speaker?"),
         "export-model": ("model_export", "export_model", "a folder of all that the use of a trained network needs"),
         "export-onnx": ("model_export", "export_onnx", "a trained network as an ONNX file"),
+        "plot-reconstruction": (
+            "reconstruction",
+            "plot_reconstruction",
+            "what a decoder makes of disentangled embeddings",
+        ),
     },
     "data directories": {
         "validate-data-dir": ("datadir", "validate", "check a Kaldi data directory"),

@@ -34,6 +34,12 @@ def extract_embeddings(argv: list[str]) -> int:
     options.add("min-frames", 0, "leave out utterances with fewer frames; 0: 25, or more where the network takes more")
     options.add("max-frames", MAX_FRAMES, "longest piece that is embedded at once")
     options.add("batch-frames", 0, "most frames that are computed together; 0: 4,000 on a CPU, 100,000 on a GPU")
+    options.add(
+        "embedding",
+        "",
+        "which, of a system that has two (objective seef_aldr); empty: that which its YAML names",
+        choices=("", "purified", "eliminated"),
+    )
     options.add("num-threads", 1, "processor cores of this job; an i-vector system takes one")
     options.add(
         "device",
@@ -50,6 +56,10 @@ def extract_embeddings(argv: list[str]) -> int:
             f"more frames"
         )
     if (Path(model) / "final.ie").exists():
+        if opts.embedding:
+            raise VouchError(
+                f"--embedding={opts.embedding}: {model} is an i-vector system; objective seef_aldr has two"
+            )
         from vouch.cli.ivector_system import extract_ivectors
 
         return extract_ivectors(opts, Path(model), rspecifier, wspecifier)
@@ -66,7 +76,7 @@ def _extract(opts: SimpleNamespace, model: Path, rspecifier: str, wspecifier: st
     from vouch.training.extraction import embed_utterances
 
     device = find_device(opts.device)
-    network, saved = open_network(model, device)
+    network, saved = open_network(model, device, opts.embedding)
     least = network.backbone.context + 1
     min_frames = opts.min_frames or least_frames(network)
     if min_frames < least:

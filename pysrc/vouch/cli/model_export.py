@@ -43,6 +43,10 @@ def export_model(argv: list[str]) -> int:
     from vouch.io.config import write_config
 
     network, saved = open_network(folder, torch.device("cpu"))
+    if saved["config"].get("objective", {}).get("embedding") == "eliminated":
+        raise VouchError(
+            f"{folder} is scored by its eliminated embedding, an ablation; export a system of the purified"
+        )
     FrontEnd(folder, saved["config"]["features"], saved["feature_dim"])
     copied = [Path(name) for name in SETTINGS]
     copied += [Path("backend") / name for name in _BACKEND_FILES if (folder / "backend" / name).exists()]

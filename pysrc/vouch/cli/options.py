@@ -155,5 +155,5 @@ class ToolOptions:
             kind = "a whole number" if isinstance(option.default, int) else "a number"
             raise VouchError(f"{where}: --{name} takes {kind}, not '{text}'") from None
         if option.choices and text not in option.choices:
-            raise VouchError(f"{where}: --{name} takes one of {', '.join(option.choices)}, not '{text}'")
+            raise VouchError(f"{where}: --{name} takes one of {', '.join(filter(None, option.choices))}, not '{text}'")
         return text

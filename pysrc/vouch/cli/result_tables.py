@@ -11,7 +11,7 @@ _PERCENT = ("EER", "EER_low", "EER_high", "eqEER")
 _COSTS = ("minCprimary", "actCprimary", "actCprimary_uneq", "Cllr", "minCllr")
 _DECIMALS = {**dict.fromkeys(_PERCENT, 2), **dict.fromkeys(_COSTS, 3)}
 MEASURES = tuple(_DECIMALS)  # in the order of their columns
-_TEXTS = ("system", "backend", "trials", "source")
+_TEXTS = ("system", "backend", "trials", "source", "property", "embeddings", "held_out", "measure")
 _SHOWN = ("EER", "eqEER", "minCprimary", "actCprimary")  # in a table of blocks
 
 

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
 MAX_FRAMES = 10_000  # longer recordings are embedded in pieces
 _MIN_FRAMES = 25
+_ENCODERS = {"purified": "network", "eliminated": "eliminating"}  # by the embedding that they make
 
 
-def open_network(folder: Path, device: torch.device) -> tuple[EmbeddingNetwork, dict[str, Any]]:
+def open_network(folder: Path, device: torch.device, embedding: str = "") -> tuple[EmbeddingNetwork, dict[str, Any]]:
     """The trained embedding network on the device, for evaluation, and what else final.pt has: `config`,
     `feature_dim`, ... A directory of a training has speakers.txt, too, and both must agree; one of export-model has
-    none."""
+    none. embedding: purified or eliminated, of a system with both (empty: that which its YAML names)."""
     from torch import nn
 
     from vouch.io import checkpoints
@@ -34,9 +35,16 @@ def open_network(folder: Path, device: torch.device) -> tuple[EmbeddingNetwork, 
     saved = checkpoints.load(path, "networks", "config", "feature_dim")
     if "speakers" in saved:
         checkpoints.check_speakers(folder / "speakers.txt", saved["speakers"], str(path))
-    network = build_network(saved["config"], saved["feature_dim"])
-    own = {name: value for name, value in saved["networks"].items() if name.startswith("network.")}
-    checkpoints.load_networks(nn.ModuleDict({"network": network}), own, path)
+    objective = saved["config"].get("objective", {})
+    if embedding and objective.get("type") != "seef_aldr":
+        raise VouchError(f"--embedding={embedding}: {folder} has one embedding; only objective seef_aldr has two")
+    which = embedding or objective.get("embedding", "purified")
+    part = _ENCODERS[which]
+    own = {name: value for name, value in saved["networks"].items() if name.startswith(f"{part}.")}
+    if not own:
+        raise VouchError(f"{path} has no network of the {which} embedding; train with rest: encoder, or train again")
+    network = build_network(saved["config"], saved["feature_dim"], eliminating=part == "eliminating")
+    checkpoints.load_networks(nn.ModuleDict({part: network}), own, path)
     return network.to(device).eval(), saved
 
 

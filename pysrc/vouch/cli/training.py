@@ -160,6 +160,24 @@ def _open_target(config: dict, data: str, path: str, source: TrainingData) -> Tr
     raise VouchError(f"{objective}, which wants unlabelled speech of another domain; give --target")
 
 
+def _take_over(objective: Objective, begun_with: dict, kind: str, start: Path) -> None:
+    """Begin with the networks of a trained system: all of them, or, where its objective is of another type, the
+    embedding network alone."""
+    from torch import nn
+
+    from vouch.io import checkpoints
+
+    target, networks = objective, begun_with["networks"]
+    if begun_with["config"]["objective"]["type"] != kind:
+        target = nn.ModuleDict({"network": objective.network})
+        networks = {name: value for name, value in networks.items() if name.startswith("network.")}
+    try:
+        checkpoints.load_networks(target, networks, start)
+    except VouchError as error:
+        reason = str(error).partition(";")[0]
+        raise VouchError(f"{reason}; a system starts from one of the same network, features and head") from None
+
+
 def _open_start(config: dict, model: str, path: str) -> Path | None:
     """The final.pt that a fine-tuning starts from."""
     if bool(model) != bool(config["start"]):
@@ -201,7 +219,7 @@ def _train(
     features = content.fingerprint() + (target.fingerprint() if target else "")
     begun_with = None
     if start:
-        begun_with = checkpoints.load(start, "networks", "speakers")
+        begun_with = checkpoints.load(start, "networks", "config", "speakers")
         checkpoints.check_speakers(start.parent / "speakers.txt", speakers, data)
         features += checkpoints.fingerprint(begun_with["networks"])
     check_same_training(folder, config, speakers, features, data)
@@ -217,11 +235,7 @@ def _train(
     torch.manual_seed(config["training"]["seed"])
     objective = build_objective(config, feature_dim, len(speakers), device)
     if begun_with:
-        try:
-            checkpoints.load_networks(objective, begun_with["networks"], start)
-        except VouchError as error:
-            reason = str(error).partition(";")[0]
-            raise VouchError(f"{reason}; a system starts from one of the same network, features and head") from None
+        _take_over(objective, begun_with, config["objective"]["type"], start)
     extra = {
         "config": config,
         "speakers": speakers,

@@ -62,7 +62,8 @@ def network_costs(
     features of `dim` dims: recordings of an epoch, voiced frames to embed, multiply-adds a second of a core.
 
     A training is either on cores or on a GPU: both are given. Its passes over each chunk are one forward and two
-    backward; with an adversary of both domains, in a game once for each update of the network.
+    backward; with an adversary of both domains, in a game once for each update of the network; with two encoders, of
+    each (the decoder is not counted).
     """
     from vouch.nn.complexity import complexity
     from vouch.system import build_network
@@ -72,6 +73,7 @@ def network_costs(
     training, objective = config["training"], config["objective"]
     chunk = (training["min_frames"] + training["max_frames"]) / 2
     seen = training["epochs"] * recordings * training["sampler"].get("samples_per_utterance", 1) * chunk
-    passes = {"danse": 6 if objective.get("weight", 1) else 3, "gan": 14}.get(objective["type"], 3)
+    both = 6 if objective.get("rest") == "encoder" else 3
+    passes = {"danse": 6 if objective.get("weight", 1) else 3, "gan": 14, "seef_aldr": both}.get(objective["type"], 3)
     total = products * seen * passes
     return total / core_rate / 3600, total / GPU_RATE / 3600, products * embedded_frames / core_rate / 3600

@@ -53,6 +53,34 @@ class StatisticsPooling(nn.Module):
         return _weighted_statistics(hidden, _uniform_weights(hidden, mask))
 
 
+class PoolingInParts(nn.Module):
+    """A pooling of each of `parts` equal parts of the time, one behind the other, so that the vector tells their order.
+
+    Part i of T frames has those from floor(i T / parts) to before floor((i + 1) T / parts), and one at least. All parts
+    go through the inner pooling at once, so that its batch norm sees each frame once (where parts are of unequal length
+    the frame behind a shorter one, too). Ours.
+    """
+
+    def __init__(self, pooling: nn.Module, parts: int) -> None:
+        super().__init__()
+        if parts < 2:
+            raise ValueError(f"parts {parts}, want 2 or more")
+        self.pooling, self._parts = pooling, parts
+        self.out_dim = parts * pooling.out_dim
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        lengths = mask.sum(2, keepdim=True)
+        part = torch.arange(self._parts, device=mask.device)[:, None]
+        begin = part * lengths // self._parts  # (batch, parts, 1)
+        end = torch.maximum((part + 1) * lengths // self._parts, begin + 1)
+        longest = (mask.shape[2] + self._parts - 1) // self._parts
+        frame = begin + torch.arange(longest, device=mask.device)  # (batch, parts, longest)
+        chosen = torch.minimum(frame, lengths - 1).flatten(1)[:, None].expand(-1, hidden.shape[1], -1)
+        cut = hidden.gather(2, chosen).unflatten(2, (self._parts, longest)).transpose(1, 2)
+        pooled = self.pooling(cut.flatten(0, 1), (frame < end).flatten(0, 1)[:, None])
+        return pooled.unflatten(0, (-1, self._parts)).flatten(1)
+
+
 class _Attention(nn.Module):
     """One attention weight a frame. Okabe et al. (1803.10963), equations 3 and 4."""
 

@@ -127,6 +127,16 @@ class ResNet34(ResNet):
         super().__init__(feature_dim, BasicBlock, (3, 4, 6, 3), channels, frequency)
 
 
+class ResNet50(ResNet):
+    """ResNet-50 on filter banks: as ResNet-34, of bottlenecks. He et al. 2016 (1512.03385), table 1.
+
+    Arguments: feature_dim, channels (of the first stage's 3 x 3 convolutions), frequency: see ResNet.
+    """
+
+    def __init__(self, feature_dim: int, channels: int = 32, frequency: str = "flatten") -> None:
+        super().__init__(feature_dim, Bottleneck, (3, 4, 6, 3), channels, frequency)
+
+
 def _convolution(channels_in: int, channels_out: int, kernel: int, stride: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(channels_in, channels_out, kernel, stride=stride, padding=kernel // 2, bias=False),
@@ -134,7 +144,22 @@ def _convolution(channels_in: int, channels_out: int, kernel: int, stride: int) 
     )
 
 
+class _Shortcut(nn.Sequential):
+    """A 1 x 1 convolution of every `stride`-th bin and frame, with batch norm.
+
+    What lies between is left out first, in place of a convolution with that stride: PyTorch 2.13 crashes on a processor
+    in the gradient of one from 8 to 16 channels, channels-last, where both axes are even.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+        super().__init__(*_convolution(channels_in, channels_out, 1, 1))
+        self._stride = stride
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return super().forward(hidden[:, :, :: self._stride, :: self._stride])
+
+
 def _shortcut(channels_in: int, channels_out: int, stride: int) -> nn.Module:
     if stride == 1 and channels_in == channels_out:
         return nn.Identity()
-    return _convolution(channels_in, channels_out, 1, stride)
+    return _Shortcut(channels_in, channels_out, stride)

@@ -30,6 +30,8 @@ class Objective(nn.Module, ABC):
     """Owns its networks, what optimizes them and the order of its updates; the engine knows nothing else about it."""
 
     wants_target = False  # does it train on unlabelled chunks of another domain, too?
+    wants_groups = False  # does it compare the chunks of a batch, two or more of each of its speakers?
+    classifies = True  # does it tell the training speakers apart, so that `evaluate` has a loss and an accuracy?
 
     @abstractmethod
     def update(self, batch: Batch, updater: Updater) -> dict[str, Tensor]:
@@ -40,7 +42,8 @@ class Objective(nn.Module, ABC):
     @abstractmethod
     def evaluate(self, features: Tensor, lengths: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Of held-out utterances, in eval mode: features (batch, frames, dims), lengths (batch,), labels (batch,) ->
-        embeddings (batch, embedding_dim) and `loss` (without a margin) and `accuracy` of each, (batch,)."""
+        embeddings (batch, embedding_dim) and `loss` (without a margin) and `accuracy` of each, (batch,); {} where
+        it does not classify: losses that compare the chunks of a batch are not of an utterance."""
 
     @abstractmethod
     def embed(self, features: Tensor, lengths: Tensor) -> Tensor:

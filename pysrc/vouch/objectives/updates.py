@@ -64,6 +64,11 @@ class Updater:
         self._share, self._last = chunks / self._batch_size, last
         self._stepped.clear()
 
+    @property
+    def last(self) -> bool:
+        """Is this the last part of the batch, on which the optimizers move?"""
+        return self._last
+
     def step(self, name: str, loss: Tensor, *optimizers: str) -> None:
         """Back-propagate the loss, a mean over the part's chunks, into the parameters of these optimizers (none: that
         of the loss's own name), and move them on the last part. Raises ValueError for a second loss of a name."""

@@ -1,4 +1,4 @@
-"""Maps of embeddings in two dimensions, coloured by domain and by speaker."""
+"""Maps of embeddings in two dimensions, coloured by domain and by speaker, and several embeddings side by side."""
 
 from __future__ import annotations
 
@@ -51,9 +51,30 @@ def maps_png(maps: Sequence[EmbeddingMap]) -> bytes:
     for (by_domain, by_speaker), shown in zip(axes, maps, strict=True):
         _by_domain(by_domain, shown)
         _by_speaker(by_speaker, shown)
-        for own in (by_domain, by_speaker):
-            own.set_xticks([])
-            own.set_yticks([])
+    return _png(figure)
+
+
+def sets_png(titles: Sequence[str], points: Sequence[np.ndarray], speakers: Sequence[str]) -> bytes:
+    """Pictures of points (utterances, 2) of several sets of embeddings of the same utterances beside each other, each
+    speaker (utterances,) in a colour; the bytes of a PNG, the same for the same points.
+
+    After figures 3 and 4 of 1912.02608, which show purified and eliminated embeddings of some speakers.
+    """
+    figure = Figure(figsize=(6 * len(titles) + 1.5, 5.5), dpi=100, layout="constrained")
+    axes = figure.subplots(1, len(titles), squeeze=False)[0]
+    names = np.array(speakers)
+    for own, title, own_points in zip(axes, titles, points, strict=True):
+        for number, speaker in enumerate(sorted(set(speakers))):
+            _speaker(own, own_points[names == speaker], number, speaker)
+        own.set_title(title)
+    axes[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="x-small")
+    return _png(figure)
+
+
+def _png(figure: Figure) -> bytes:
+    for own in figure.axes:
+        own.set_xticks([])
+        own.set_yticks([])
     stream = io.BytesIO()
     figure.savefig(stream, format="png", metadata={"Software": None})
     return stream.getvalue()
@@ -68,13 +89,15 @@ def _by_domain(axes: Axes, shown: EmbeddingMap) -> None:
 
 
 def _by_speaker(axes: Axes, shown: EmbeddingMap) -> None:
-    named = sorted({speaker for speaker in shown.speakers if speaker})
-    palette = colormaps["tab20"].colors
     speakers = np.array(shown.speakers)
     axes.scatter(*shown.points[speakers == ""].T, s=6, color="0.85", linewidths=0)
-    for number, speaker in enumerate(named):
+    for number, speaker in enumerate(sorted({speaker for speaker in shown.speakers if speaker})):
         own = speakers == speaker
-        marker = _MARKERS[int(shown.domains[own][0])]
-        axes.scatter(*shown.points[own].T, s=22, marker=marker, color=palette[number % 20], linewidths=0, label=speaker)
+        _speaker(axes, shown.points[own], number, speaker, _MARKERS[int(shown.domains[own][0])])
     axes.set_title(f"{shown.title}: some speakers")
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="x-small")
+
+
+def _speaker(axes: Axes, points: np.ndarray, number: int, name: str, marker: str = "o") -> None:
+    colour = colormaps["tab20"].colors[number % 20]
+    axes.scatter(*points.T, s=22, marker=marker, color=colour, linewidths=0, label=name)

@@ -1,4 +1,4 @@
-"""Notices when an adversarial training goes wrong in one of its known ways."""
+"""Notices when an adversarial training, or one by a metric loss, goes wrong in one of its known ways."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class CollapseWatch:
         if "spread" not in figures:
             return ""
         if figures["spread"] < _SPREAD:
-            return "all embeddings point in one direction: lower the learning rate or objective.weight"
+            return "all embeddings point in one direction: lower the learning rate, or objective.weight of a game"
         self._last.append([figures["loss"], figures["accuracy"], figures.get("discriminator_accuracy", 1.0)])
         self._last = self._last[-_LINES:]
         if len(self._last) < _LINES:

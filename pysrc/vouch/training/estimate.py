@@ -26,6 +26,8 @@ class Memory(NamedTuple):
 class _NoUpdates:
     """In place of the Updater: the losses go nowhere."""
 
+    last = True
+
     def step(self, name: str, loss: Tensor, *optimizers: str) -> None:
         pass
 
@@ -33,8 +35,9 @@ class _NoUpdates:
 def training_memory(objective: Objective, feature_dim: int, options: TrainingOptions, chunks: int) -> Memory:
     """The memory that a process needs for `chunks` of the longest chunks at a time.
 
-    What the forward passes keep is counted on two chunks of random numbers (of each domain), on the CPU, in the
-    training's precision; those of several losses are added up, as if none were freed before the next.
+    What the forward passes keep is counted on two chunks of random numbers (of each domain; of each of two speakers
+    where chunks are compared), on the CPU, in the training's precision; those of several losses are added up, as if
+    none were freed before the next.
     """
     size = sum(p.numel() * p.element_size() for p in objective.parameters())
     copies = 2 * size + (size if isinstance(options.averaging, ExponentialAverage) else 0)
@@ -51,13 +54,14 @@ def training_memory(objective: Objective, feature_dim: int, options: TrainingOpt
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    features = torch.randn(2, options.max_frames, feature_dim)
+    labels = torch.tensor([0, 0, 1, 1] if objective.wants_groups else [0, 1])
+    features = torch.randn(len(labels), options.max_frames, feature_dim)
     target = features + 1 if objective.wants_target else None
-    batch = Batch(features, torch.tensor([0, 1]), ["", ""], 0.999, target)
+    batch = Batch(features, labels, [""] * len(labels), 0.999, target)
     objective.train()
     with (
         torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor),
         torch.autocast("cpu", DTYPES[options.precision], enabled=options.precision != "float32"),
     ):
         objective.update(batch, _NoUpdates())
-    return Memory(copies, sum(kept.values()) * chunks // 2)
+    return Memory(copies, sum(kept.values()) * chunks // len(labels))

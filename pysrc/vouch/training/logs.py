@@ -19,6 +19,8 @@ _SHOWN = {  # on the progress line
     "discriminator_loss": "discriminator's loss",
     "discriminator_accuracy": "its accuracy",
     "adversarial_loss": "adversarial loss",
+    "reconstruction_loss": "reconstruction",
+    "adversary_accuracy": "adversary's accuracy",
 }
 
 
@@ -70,8 +72,9 @@ class Logs:
             return
         self._file.write({"step": step, "epoch": epoch, "held_out": values, "best": best})
         self._draw("held_out", step, values)
+        accuracy = f", accuracy {values['accuracy']:.3f}" if "accuracy" in values else ""
         probe = f", domain probe {values['domain_probe']:.3f}" if "domain_probe" in values else ""
-        line = f"epoch {epoch}, held out: EER {values['eer']:.2f} %, accuracy {values['accuracy']:.3f}{probe}"
+        line = f"epoch {epoch}, held out: EER {values['eer']:.2f} %{accuracy}{probe}"
         (self._report or self._bar.write)(line + ("; the best so far" if best else ""))
 
     def collapse(self, step: int, epoch: int, what: str) -> None:

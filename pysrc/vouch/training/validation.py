@@ -7,11 +7,10 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from vouch.errors import VouchError
 from vouch.metrics.eer import equal_error_rate
+from vouch.metrics.probe import families
 from vouch.objectives.base import Batch, Objective
 from vouch.training.distributed import Processes
 from vouch.training.domain_probe import domain_probe
@@ -35,14 +34,12 @@ def hold_out(labels: np.ndarray, groups: np.ndarray, options: HeldOutOptions, se
     `speakers` a share of them, drawn at random, is held out with all that they have.
     Raises VouchError when this leaves no target or no nontarget pairs.
     """
-    size, speakers = int(groups.max()) + 1, int(labels.max()) + 1
-    links = coo_array((np.ones(len(labels), bool), (labels, speakers + groups)), shape=(speakers + size,) * 2)
-    families = connected_components(links, directed=False)[1].astype(np.int64)[labels]
-    recordings = np.unique(families * size + groups)
+    size, voices = int(groups.max()) + 1, families(labels, groups)
+    recordings = np.unique(voices * size + groups)
     _, first, counts = np.unique(recordings // size, return_index=True, return_counts=True)
     generator = np.random.default_rng((seed, _SPLIT))
     if options.unit == "speakers":
-        return _whole_speakers(families, counts, options, generator)
+        return _whole_speakers(voices, counts, options, generator)
     wanted = counts * options.share * min(1.0, options.most / max(1.0, len(labels) * options.share))
     give = np.floor(wanted + 0.5).astype(np.int64)
     few = generator.permutation(np.flatnonzero(wanted < 2))
@@ -59,20 +56,20 @@ def hold_out(labels: np.ndarray, groups: np.ndarray, options: HeldOutOptions, se
 
 
 def _whole_speakers(
-    families: np.ndarray, counts: np.ndarray, options: HeldOutOptions, generator: np.random.Generator
+    voices: np.ndarray, counts: np.ndarray, options: HeldOutOptions, generator: np.random.Generator
 ) -> np.ndarray:
     """Speakers (with those who share their recordings) up to the share of the utterances, two at least."""
-    present, sizes = np.unique(families, return_counts=True)
+    present, sizes = np.unique(voices, return_counts=True)
     order = generator.permutation(len(present))
     behind = np.cumsum(sizes[order])
-    number = max(2, int(np.searchsorted(behind, min(options.share * len(families), options.most), "right")))
+    number = max(2, int(np.searchsorted(behind, min(options.share * len(voices), options.most), "right")))
     chosen = order[:number]
     if number >= len(present) or not (counts[chosen] > 1).any():
         raise VouchError(
             f"training.held_out.share {options.share} of {len(present)} speakers leaves none to train on, or none with "
             f"two recordings to measure; lower it, or set it to 0"
         )
-    return np.isin(families, present[chosen])
+    return np.isin(voices, present[chosen])
 
 
 def hold_out_target(groups: np.ndarray, options: HeldOutOptions, seed: int) -> np.ndarray:
@@ -126,8 +123,8 @@ class HeldOut(NamedTuple):
     def evaluate(
         self, objective: Objective, device: torch.device, precision: str, processes: Processes
     ) -> dict[str, float]:
-        """`eer` in per cent over all pairs of different recordings, mean `accuracy` and `loss`; with a target
-        `domain_probe`, vouch.training.domain_probe.
+        """`eer` in per cent over all pairs of different recordings; where the objective classifies, mean `accuracy`
+        and `loss`; with a target `domain_probe`, vouch.training.domain_probe.
 
         Of an utterance its middle max_frames are taken. The scores are cosines of embeddings from which their mean is
         subtracted. Utterances of like lengths make a batch, in which shorter ones are repeated up to the longest, as in
@@ -136,9 +133,10 @@ class HeldOut(NamedTuple):
         was_training = objective.training
         objective.eval()
         embeddings, rows = self._embed(objective, device, precision, processes)
-        loss, accuracy = rows.mean(0, dtype=np.float64)
-        eer = pairwise_eer(embeddings, self.labels, self.groups)
-        figures = {"eer": 100 * eer, "accuracy": float(accuracy), "loss": float(loss)}
+        figures = {"eer": 100 * pairwise_eer(embeddings, self.labels, self.groups)}
+        if objective.classifies:
+            loss, accuracy = rows.mean(0, dtype=np.float64)
+            figures |= {"accuracy": float(accuracy), "loss": float(loss)}
         if self.target is not None:
             others, _ = self.target._embed(objective, device, precision, processes)
             groups = self.target.groups + self.groups.max() + 1  # their numbers mean other recordings
@@ -149,7 +147,8 @@ class HeldOut(NamedTuple):
     def _embed(
         self, objective: Objective, device: torch.device, precision: str, processes: Processes
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Embeddings float64 (utterances, embedding_dim), and losses and accuracies (utterances, 2)."""
+        """Embeddings float64 (utterances, embedding_dim), and losses and accuracies (utterances, 2), or (utterances, 0)
+        where the objective does not classify."""
         found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         for number, (places, length) in enumerate(self._batches()):
             if number % processes.world != processes.rank:
@@ -165,8 +164,9 @@ class HeldOut(NamedTuple):
             lengths = torch.full((len(places),), batch.features.shape[1], device=device)
             with torch.inference_mode(), autocast(precision, device):
                 embeddings, figures = objective.evaluate(batch.features, lengths, batch.labels)
-            rows = torch.stack([figures["loss"].float(), figures["accuracy"].float()], 1)
-            found.append((places, embeddings.float().cpu().numpy(), rows.cpu().numpy()))
+            columns = [figures[name].float().cpu().numpy() for name in ("loss", "accuracy") if objective.classifies]
+            rows = np.array(columns, np.float32).reshape(-1, len(places)).T
+            found.append((places, embeddings.float().cpu().numpy(), rows))
         found = [part for parts in processes.gather(found) for part in parts]
         order = np.argsort(np.concatenate([part[0] for part in found]))
         embeddings = np.concatenate([part[1] for part in found])[order].astype(np.float64)
