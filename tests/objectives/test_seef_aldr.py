@@ -207,22 +207,23 @@ def test_a_game_makes_speakers_unreadable(form: str) -> None:
     for pushed in (True, False):
         generator = torch.Generator().manual_seed(0)
         levels = torch.eye(SPEAKERS, DIM)[:, None]
-        rates = {"optimizer": {"type": "adam", "learning_rate": 2e-3}}
+        rates = {"optimizer": {"type": "adam", "learning_rate": 1e-3}}
         rates["adversary_optimizer"] = {"type": "adam", "learning_rate": 1e-2}
         weights = {"adversarial_weight": float(pushed), "reconstruction_weight": 0.1}
         objective = built(adversary={"hidden_dim": 32}, adversary_form=form, **rates, **weights)
         objective.eliminating = MeanFrame()
         updater, found = Updater(objective.optimizers(), 32), []
         objective.train()
-        for step in range(320):
+        steps = 640 if pushed else 160
+        for step in range(steps):
             labels = torch.randint(SPEAKERS, (32,), generator=generator)
             features = levels[labels] + torch.randn(32, FRAMES, DIM, generator=generator)
             updater.begin(32)
-            figures = objective.update(Batch(features, labels, ["u"] * 32, step / 320), updater)
+            figures = objective.update(Batch(features, labels, ["u"] * 32, step / steps), updater)
             updater.finish()
             found.append(float(figures["adversary_accuracy"]))
         accuracies[pushed] = np.mean(found[-60:])
-    assert accuracies[True] < 0.65 and accuracies[False] > 0.9, accuracies  # chance is 0.25
+    assert accuracies[True] < 0.5 and accuracies[False] > 0.9, accuracies  # chance is 0.25
 
 
 def test_embedding_names_the_encoder() -> None:
