@@ -55,9 +55,9 @@ def parts(objective) -> dict[str, torch.Tensor]:
     }
 
 
-def moved(objective, steps: int = 1) -> tuple[set[str], dict[str, torch.Tensor]]:
+def moved(objective, steps: int = 1, scaler=None) -> tuple[set[str], dict[str, torch.Tensor]]:
     before = parts(objective)
-    updater = Updater(objective.optimizers(), CHUNKS)
+    updater = Updater(objective.optimizers(), CHUNKS, scaler)
     objective.train()
     for _ in range(steps):
         updater.begin(CHUNKS)
@@ -224,6 +224,40 @@ def test_a_game_makes_speakers_unreadable(form: str) -> None:
             found.append(float(figures["adversary_accuracy"]))
         accuracies[pushed] = np.mean(found[-60:])
     assert accuracies[True] < 0.5 and accuracies[False] > 0.9, accuracies  # chance is 0.25
+
+
+class Plain(torch.nn.Module):
+    """An encoder without batch norm, which among six chunks makes much of little roundings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone, self.pooling, self.segment = torch.nn.Linear(DIM, 8), torch.nn.Linear(8, 6), torch.nn.Identity()
+
+    def embed(self, features: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+        return self.pooling(self.backbone(features).tanh().mean(1))
+
+
+@pytest.mark.parametrize("form", ["uniform", "alternating", "reversal"])
+def test_precisions_agree(form: str) -> None:
+    """16-bit matrix products move every part almost the same way; a scaled loss exactly so."""
+    ways, found = [], []
+    for precision in ("float32", "bfloat16", "scaled"):
+        objective = built(adversary_form=form)
+        objective.network, objective.eliminating = Plain(), Plain()
+        before = parts(objective)
+        scaler = (lambda: torch.amp.GradScaler("cpu", init_scale=1024.0)) if precision == "scaled" else None
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            _, figures = moved(objective, steps=2, scaler=scaler)  # both turns of the alternating form
+        after = parts(objective)
+        assert all(value.dtype == torch.float32 for value in after.values())
+        ways.append({name: after[name] - before[name] for name in ALL})
+        found.append([float(figures["loss"]), float(figures["reconstruction_loss"])])
+    for name in ALL:
+        assert ways[0][name].abs().max() > 1e-4
+        assert torch.nn.functional.cosine_similarity(ways[0][name], ways[1][name], 0) > 0.95, name
+        torch.testing.assert_close(ways[2][name], ways[0][name], rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(found[1], found[0], rtol=0.05)
+    np.testing.assert_allclose(found[2], found[0], rtol=1e-5)
 
 
 def test_embedding_names_the_encoder() -> None:
