@@ -24,7 +24,7 @@ from vouch.errors import VouchError
 from vouch.nn.cnn5 import CNN5
 from vouch.nn.dictionary_pooling import DictionaryPooling, GhostVLAD, NetVLAD
 from vouch.nn.ecapa import ECAPA
-from vouch.nn.embedding import EmbeddingNetwork
+from vouch.nn.embedding import EmbeddingNetwork, UnitEmbeddingNetwork
 from vouch.nn.ftdnn import FTDNN
 from vouch.nn.heads import AAMSoftmax, AMSoftmax, ASoftmax, Softmax
 from vouch.nn.pooling import (
@@ -335,7 +335,7 @@ def build_network(config: dict[str, Any], feature_dim: int, eliminating: bool = 
     pooling = _build("pooling", parts.pop("pooling"), channels=backbone.out_channels)
     if eliminating and config["objective"]["time_parts"] > 1:
         pooling = PoolingInParts(pooling, config["objective"]["time_parts"])
-    return EmbeddingNetwork(backbone, pooling, **parts)
+    return (UnitEmbeddingNetwork if eliminating else EmbeddingNetwork)(backbone, pooling, **parts)
 
 
 def build_objective(

@@ -79,6 +79,16 @@ def test_what_a_data_directory_tells_is_probed(folder, capsys):
     assert table(folder)["gender", "noise"] != found["gender", "noise"]
 
 
+def test_outliers_that_blind_a_probe_are_said(folder, capsys):
+    generator = np.random.default_rng(1)
+    cluster = 1e-3 * generator.normal(size=(len(KEYS), 10))
+    cluster[::24] = generator.normal(size=(3, 10))
+    write_vectors(folder / "cluster.ark", cluster)
+    assert run(folder, f"--data={folder}/data", "--shuffles=1", sets=("good", "cluster")) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "such outliers" in line]
+    assert len(said) == 1 and "cluster: the furthest embedding lies" in said[0]
+
+
 def test_label_files_with_spaces_in_their_names(folder):
     (folder / "my labels").write_text("".join(f"{key} {'ab'[i % 2]}\n" for i, key in enumerate(KEYS[:50])))
     labels = f"--labels=speaker={folder}/data/utt2spk domain='{folder}/my labels'"
