@@ -260,6 +260,18 @@ def test_precisions_agree(form: str) -> None:
     np.testing.assert_allclose(found[2], found[0], rtol=1e-5)
 
 
+def test_the_eliminated_embedding_has_one_length() -> None:
+    """Embeddings far out would hide the others from the adversary, whose inputs have variance 1."""
+    objective = built().eval()
+    purified, rest = objective.encode(batch().features, None)
+    np.testing.assert_allclose(rest.detach().norm(dim=1), 6**0.5, rtol=1e-6)
+    assert purified.detach().norm(dim=1).std() > 1e-4
+    with torch.no_grad():
+        for parameter in objective.eliminating.embedding.parameters():
+            parameter *= 1000
+    torch.testing.assert_close(objective.encode(batch().features, None)[1], rest)
+
+
 def test_embedding_names_the_encoder() -> None:
     lengths = torch.full((CHUNKS,), FRAMES)
     for name in ("purified", "eliminated"):

@@ -53,8 +53,10 @@ class SeefAldr(SpeakerClassifier):
                  2018); the classifier learns in every step, on embeddings that are held fixed.
     alternating  the same, but the classifier learns in one step and E_e is pushed in the next.
     reversal     no uniform distribution: E_e ascends L_adv^s, by gradient reversal (Ganin & Lempitsky, 1409.7495).
-    Ours, too: the classifier sees embeddings with mean 0 and variance 1 over the batch (that of all processes), so that
-    neither shrinking them nor a constant helps E_e; the decoder sees them as they are.
+    Ours, too: E_e's embedding is a direction, of length sqrt(embedding_dim) (vouch.nn.embedding.UnitEmbeddingNetwork),
+    and the classifier sees it with mean 0 and variance 1 over the batch (that of all processes). So neither shrinking
+    it nor a constant helps E_e. (Without a fixed length a few embeddings far out help: beside them the variance leaves
+    the classifier, and a linear probe, nothing of the others, while the decoder reads them as before.)
 
     And `time_parts`: with 1 E_e has E_p's structure, as in the paper. A pooling over the whole chunk, though, hides the
     order of its frames, and of mean-normalised features little else is left for D_r to rebuild; with N above 1 E_e
