@@ -108,7 +108,8 @@ def figures(out: Path, name: str) -> dict[tuple[str, ...], float]:
                 found["EER", row["trials"], row["backend"]] = float(row["EER"])
     for log in (out / "exp" / name / "log").glob("train_*.log"):
         seconds = [int(number) for number in re.findall(r"elapsed time (\d+) seconds", log.read_text())]
-        found["minutes", "", ""] = sum(seconds) / 60
+        if seconds:
+            found["minutes", "", ""] = sum(seconds) / 60
     for suffix in ("", "_train"):
         for row in rows(out / f"results/probe_{name}{suffix}.tsv"):
             found["probe", row["property"] + suffix.replace("_", ", "), row["embeddings"]] = float(row["value"])
