@@ -282,10 +282,14 @@ def _check_objective(top: dict[str, Any], path: str) -> None:
             f"{path}: training.held_out.criterion transfer wants another domain, which objective {name} does not take; "
             f"want eer, accuracy or loss"
         )
-    classifies = kind.classifies and top["objective"].get("embedding") != "eliminated"
-    if not classifies and criterion in ("accuracy", "loss"):
+    if top["objective"].get("embedding") == "eliminated" and training["held_out"]["share"]:
         raise VouchError(
-            f"{path}: training.held_out.criterion {criterion} wants a classifier, which objective {name} has not here; "
+            f"{path}: training.held_out would keep the epoch whose eliminated embedding tells the speakers best, "
+            f"which is what it shall forget; set its share to 0"
+        )
+    if not kind.classifies and criterion in ("accuracy", "loss"):
+        raise VouchError(
+            f"{path}: training.held_out.criterion {criterion} wants a classifier, which objective {name} has not; "
             f"want eer"
         )
     if not kind.classifies and top["network"]["hidden_dim"]:

@@ -148,6 +148,9 @@ def test_utterances_of_one_recording_by_its_segments(folder):
     (cut / "segments").write_text("".join(f"{key} {recording} 0 1\n" for key, recording in rows))
     found = read_labels(str(cut), "", "", "")
     assert dict(zip(found.keys, found.recordings.tolist(), strict=True)) == {key: int(key[0] == "b") for key, _ in rows}
+    uniq = [(key, key.removesuffix("-noise")) for key, _ in rows]  # as copies have it, beside segments
+    (cut / "utt2uniq").write_text("".join(f"{key} {original}\n" for key, original in uniq))
+    assert read_labels(str(cut), "", "", "").recordings.tolist() == found.recordings.tolist()
     (folder / "videos").write_text("".join(f"{key} {number // 3}\n" for number, (key, _) in enumerate(rows)))
     given = read_labels(str(cut), f"recording={folder}/videos", "", "")
     assert given.recordings.tolist() == [0, 0, 0, 1, 1, 1]
@@ -165,6 +168,9 @@ def test_copies_of_augmentation_by_their_names(tmp_path):
         suffix = key.rsplit("-", 1)[1]
         assert kinds.names[kinds.labels[place]] == (suffix if suffix in ("noise", "reverb") else "none")
         assert speeds.names[speeds.labels[place]] == ("sp0.9" if key.startswith("sp0.9-") else "none")
+    speaker = dict(zip(found.keys, found.speakers.tolist(), strict=True))
+    assert speaker["sp0.9-a-u1-noise"] == speaker["a-u1"] != speaker["b-u1"]  # who knows the speed knows nobody
+    assert found.properties["speaker"].names == ["a", "b", "sp1.1x"]
     recording = dict(zip(found.keys, found.recordings.tolist(), strict=True))
     assert recording["sp0.9-a-u1-noise"] == recording["a-u1"] == recording["a-u1-reverb"] != recording["b-u1"]
     assert len(set(recording.values())) == 3

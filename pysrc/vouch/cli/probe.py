@@ -38,16 +38,16 @@ def probe(argv: list[str]) -> None:
     options = ToolOptions(
         "probe",
         "[options] <name>=<embedding-rspecifier> [<name>=<embedding-rspecifier> ...]",
-        "Ask what is in embeddings: the accuracy with which a linear classifier (logistic regression, its "
-        "regularisation chosen on the fitting part) tells the speaker, gender, ... of utterances that it was not "
-        "fitted to; of a number, as the recording length, R^2 of its rank by ridge regression. For the speaker these "
-        "are other recordings of the same speakers, for every other property other speakers. Prints a table, a line "
-        "for each property and set: classes, utterances fitted (mean of the folds) and tested, the held-out value with "
-        "its 95 % interval by resampling speakers; chance: majority (always the most frequent class, or the mean) and "
-        "uniform (1/classes); and shuffled, the value of probes of shuffled labels (speakers "
-        "exchange theirs where each has one). Copies of a recording stay "
-        "together, and speakers who share recordings count as one voice. Classes in fewer than three recordings "
-        "(speakers) are left out.",
+        "Ask what is in embeddings: the accuracy with which a linear classifier (logistic regression on "
+        "standardised or whitened dims; this and the regularisation are chosen on the fitting part) tells the "
+        "speaker, gender, ... of utterances that it was not fitted to; of a number, as the recording length, R^2 "
+        "of its rank by ridge regression. For the speaker these are other recordings of the same speakers, for "
+        "every other property other speakers. Prints a table, a line for each property and set: classes, "
+        "utterances fitted (mean of the folds) and tested, the held-out value with its 95 % interval by "
+        "resampling speakers; chance: majority (always the most frequent class, or the mean) and uniform "
+        "(1/classes); and shuffled, the value of probes of shuffled labels (speakers exchange theirs where each "
+        "has one). Copies of a recording stay together, and speakers who share recordings count as one voice. "
+        "Classes in fewer than three recordings (speakers) are left out.",
         (1, None),
     )
     options.add("data", "", "data directory: probes all that it tells of speaker, gender, length, augmentation, speed")
