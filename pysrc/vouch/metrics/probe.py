@@ -153,6 +153,7 @@ def held_out_answers(
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.pipeline import Pipeline, make_pipeline
     from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
 
     def fitted(white: bool, strength: float, rows: np.ndarray) -> Pipeline:
         if not numbers and len(np.unique(labels[rows])) < 2:
@@ -175,7 +176,8 @@ def held_out_answers(
     candidates = [(white, strength) for white in ([False, True] if whitened else [False]) for strength in strengths]
     answers = np.empty_like(labels)
     present = np.unique(folds)
-    with warnings.catch_warnings(action="ignore"):  # of classes that are told apart without an error
+    # Warnings are of classes that are told apart without an error; on a busy machine small products wait for threads.
+    with warnings.catch_warnings(action="ignore"), threadpool_limits(1):
         for fold in present:
             rest, asked = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
             chosen = candidates[0] if len(candidates) == 1 else best(rest, len(present) - 1)
