@@ -24,7 +24,7 @@ from vouch.errors import VouchError
 from vouch.nn.cnn5 import CNN5
 from vouch.nn.dictionary_pooling import DictionaryPooling, GhostVLAD, NetVLAD
 from vouch.nn.ecapa import ECAPA
-from vouch.nn.embedding import EmbeddingNetwork
+from vouch.nn.embedding import EmbeddingNetwork, UnitEmbeddingNetwork
 from vouch.nn.ftdnn import FTDNN
 from vouch.nn.heads import AAMSoftmax, AMSoftmax, ASoftmax, Softmax
 from vouch.nn.pooling import (
@@ -282,10 +282,14 @@ def _check_objective(top: dict[str, Any], path: str) -> None:
             f"{path}: training.held_out.criterion transfer wants another domain, which objective {name} does not take; "
             f"want eer, accuracy or loss"
         )
-    classifies = kind.classifies and top["objective"].get("embedding") != "eliminated"
-    if not classifies and criterion in ("accuracy", "loss"):
+    if top["objective"].get("embedding") == "eliminated" and training["held_out"]["share"]:
         raise VouchError(
-            f"{path}: training.held_out.criterion {criterion} wants a classifier, which objective {name} has not here; "
+            f"{path}: training.held_out would keep the epoch whose eliminated embedding tells the speakers best, "
+            f"which is what it shall forget; set its share to 0"
+        )
+    if not kind.classifies and criterion in ("accuracy", "loss"):
+        raise VouchError(
+            f"{path}: training.held_out.criterion {criterion} wants a classifier, which objective {name} has not; "
             f"want eer"
         )
     if not kind.classifies and top["network"]["hidden_dim"]:
@@ -335,7 +339,7 @@ def build_network(config: dict[str, Any], feature_dim: int, eliminating: bool = 
     pooling = _build("pooling", parts.pop("pooling"), channels=backbone.out_channels)
     if eliminating and config["objective"]["time_parts"] > 1:
         pooling = PoolingInParts(pooling, config["objective"]["time_parts"])
-    return EmbeddingNetwork(backbone, pooling, **parts)
+    return (UnitEmbeddingNetwork if eliminating else EmbeddingNetwork)(backbone, pooling, **parts)
 
 
 def build_objective(

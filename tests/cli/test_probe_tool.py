@@ -79,6 +79,16 @@ def test_what_a_data_directory_tells_is_probed(folder, capsys):
     assert table(folder)["gender", "noise"] != found["gender", "noise"]
 
 
+def test_outliers_that_blind_a_probe_are_said(folder, capsys):
+    generator = np.random.default_rng(1)
+    cluster = 1e-3 * generator.normal(size=(len(KEYS), 10))
+    cluster[::24] = generator.normal(size=(3, 10))
+    write_vectors(folder / "cluster.ark", cluster)
+    assert run(folder, f"--data={folder}/data", "--shuffles=1", sets=("good", "cluster")) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "such outliers" in line]
+    assert len(said) == 1 and "cluster: the furthest embedding lies" in said[0]
+
+
 def test_label_files_with_spaces_in_their_names(folder):
     (folder / "my labels").write_text("".join(f"{key} {'ab'[i % 2]}\n" for i, key in enumerate(KEYS[:50])))
     labels = f"--labels=speaker={folder}/data/utt2spk domain='{folder}/my labels'"
@@ -138,6 +148,9 @@ def test_utterances_of_one_recording_by_its_segments(folder):
     (cut / "segments").write_text("".join(f"{key} {recording} 0 1\n" for key, recording in rows))
     found = read_labels(str(cut), "", "", "")
     assert dict(zip(found.keys, found.recordings.tolist(), strict=True)) == {key: int(key[0] == "b") for key, _ in rows}
+    uniq = [(key, key.removesuffix("-noise")) for key, _ in rows]  # as copies have it, beside segments
+    (cut / "utt2uniq").write_text("".join(f"{key} {original}\n" for key, original in uniq))
+    assert read_labels(str(cut), "", "", "").recordings.tolist() == found.recordings.tolist()
     (folder / "videos").write_text("".join(f"{key} {number // 3}\n" for number, (key, _) in enumerate(rows)))
     given = read_labels(str(cut), f"recording={folder}/videos", "", "")
     assert given.recordings.tolist() == [0, 0, 0, 1, 1, 1]
@@ -155,6 +168,9 @@ def test_copies_of_augmentation_by_their_names(tmp_path):
         suffix = key.rsplit("-", 1)[1]
         assert kinds.names[kinds.labels[place]] == (suffix if suffix in ("noise", "reverb") else "none")
         assert speeds.names[speeds.labels[place]] == ("sp0.9" if key.startswith("sp0.9-") else "none")
+    speaker = dict(zip(found.keys, found.speakers.tolist(), strict=True))
+    assert speaker["sp0.9-a-u1-noise"] == speaker["a-u1"] != speaker["b-u1"]  # who knows the speed knows nobody
+    assert found.properties["speaker"].names == ["a", "b", "sp1.1x"]
     recording = dict(zip(found.keys, found.recordings.tolist(), strict=True))
     assert recording["sp0.9-a-u1-noise"] == recording["a-u1"] == recording["a-u1-reverb"] != recording["b-u1"]
     assert len(set(recording.values())) == 3

@@ -60,6 +60,7 @@ def test_extraction_of_either_embedding(model: Path, features: str, tmp_path: Pa
         assert main(["extract-embeddings", f"--embedding={name}", str(model), features, f"ark:{out}"]) == 0
         found[name] = open_table(f"ark:{out}", "vector")["one"]
     assert np.array_equal(found[""], found["purified"]) and not np.allclose(found[""], found["eliminated"])
+    assert np.linalg.norm(found["eliminated"]) == pytest.approx(len(found["eliminated"]) ** 0.5, rel=1e-5)
     other = make_model(tmp_path / "other", embedding="eliminated")
     assert main(["extract-embeddings", str(other), features, f"ark:{tmp_path}/o.ark"]) == 0
     assert np.array_equal(open_table(f"ark:{tmp_path}/o.ark", "vector")["one"], found["eliminated"])

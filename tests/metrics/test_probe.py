@@ -42,7 +42,7 @@ def test_a_planted_number_is_estimated():
     assert abs(found.value - 1 / 1.25) < 0.03 and found.low < found.value < found.high < found.low + 0.1
     assert abs(found.shuffled) < 0.05 and found.trivial == 0
     folds = groups % 5
-    answers = held_out_answers(vectors, numbers, folds, groups, strengths=(0.01,))
+    answers = held_out_answers(vectors, numbers, folds, groups, strengths=(0.01,), whitened=False)
     rest = folds != 2
     scaled = (vectors - vectors[rest].mean(0)) / vectors[rest].std(0)
     mean = numbers[rest].mean()
@@ -50,6 +50,38 @@ def test_a_planted_number_is_estimated():
     np.testing.assert_allclose(answers[~rest], scaled[~rest] @ weights + mean, rtol=1e-6)
     without = probe(np.delete(vectors, 3, axis=1), numbers, groups, groups)
     assert abs(without.value) < 0.05 and without.low < 0
+
+
+def test_what_lies_in_directions_of_little_variance_is_found():
+    """A code of the class, one hundredth of 16 other directions, rotated among them and a few vectors far out."""
+    generator = np.random.default_rng(3)
+    labels, groups = np.repeat(np.arange(10), 40), np.arange(400)
+    whole = np.concatenate([generator.normal(size=(400, 16)), 0.01 * np.eye(10)[labels]], axis=1)
+    whole += 0.001 * generator.normal(size=whole.shape)
+    vectors = whole @ np.linalg.qr(generator.normal(size=(26, 26)))[0]
+    folds = group_folds(labels, groups, 5, np.random.default_rng(0))
+    assert np.mean(held_out_answers(vectors, labels, folds, groups, whitened=False) == labels) < 0.4
+    assert np.mean(held_out_answers(vectors, labels, folds, groups) == labels) > 0.95
+    shuffled = generator.permutation(labels)
+    assert np.mean(held_out_answers(vectors, shuffled, folds, groups) == shuffled) < 0.2
+
+
+def test_more_dims_than_utterances_are_probed():
+    """Of a rank below their number, as embeddings of few utterances have."""
+    generator = np.random.default_rng(5)
+    labels, groups = np.repeat([0, 1], 40), np.arange(80)
+    vectors = np.concatenate([generator.normal(size=(80, 150))] * 2, axis=1)
+    vectors[:, :20] += 3 * labels[:, None]
+    assert probe(vectors, labels, groups, groups, shuffles=1).value > 0.9
+
+
+def test_the_interval_of_a_number_is_finite_where_few_speak():
+    """Each of three voices has one value, so that a resample may have a single one."""
+    generator = np.random.default_rng(2)
+    speakers = np.repeat(np.arange(3), 20)
+    numbers = np.array([0.1, 0.2, 0.3])[speakers]
+    found = probe(np.stack([numbers + 0.05 * generator.normal(size=60)], 1), numbers, np.arange(60), speakers)
+    assert -2 < found.low <= found.value <= found.high <= 1
 
 
 def test_noise_is_at_chance():
@@ -109,6 +141,10 @@ def test_balanced_accuracy_is_the_mean_of_the_classes():
     answers = held_out_answers(vectors, labels, parts, groups, balanced=True)
     assert abs(found.value - np.mean([np.mean(answers[labels == label] == label) for label in (0, 1)])) < 1e-12
     assert found.trivial == 0.5 and 0.55 < found.low < found.value < found.high
+    voices = np.where(labels == 0, groups, 50)  # one voice has all of class 1, and is not in every resample
+    each = [np.mean(answers[labels == label] == label) for label in (0, 1)]
+    found = probe(vectors, labels, groups, voices, shuffles=1, seed=3, balanced=True)
+    assert found.value == pytest.approx(np.mean(each)) and found.high < max(1, each[0] + 0.1)
     assert probe(vectors, labels, groups, groups, shuffles=1).trivial == 50 / 60
 
 
@@ -117,7 +153,7 @@ def test_each_answer_is_of_the_formula_fitted_to_the_other_folds():
     generator = np.random.default_rng(4)
     labels, folds = np.tile([0, 1], 30), np.repeat([0, 1, 2], 20)
     vectors = generator.normal(size=(60, 3)) * [1, 10, 0.1] + 0.7 * labels[:, None] * [1, 0, 0]
-    answers = held_out_answers(vectors, labels, folds, folds, strengths=(0.1,))
+    answers = held_out_answers(vectors, labels, folds, folds, strengths=(0.1,), whitened=False)
     expected = np.empty(60, dtype=int)
     for fold in range(3):
         rest = folds != fold

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _HEADER = ["property", "embeddings", "classes", "held_out", "fitted", "tested", "measure", "value", "low", "high"]
 _HEADER += ["majority", "uniform", "shuffled"]
+_OUTLIER = 30  # times the median distance from the middle; embeddings of trained networks have 2 to 5
 
 
 class _Task(NamedTuple):
@@ -37,16 +38,16 @@ def probe(argv: list[str]) -> None:
     options = ToolOptions(
         "probe",
         "[options] <name>=<embedding-rspecifier> [<name>=<embedding-rspecifier> ...]",
-        "Ask what is in embeddings: the accuracy with which a linear classifier (logistic regression, its "
-        "regularisation chosen on the fitting part) tells the speaker, gender, ... of utterances that it was not "
-        "fitted to; of a number, as the recording length, R^2 of its rank by ridge regression. For the speaker these "
-        "are other recordings of the same speakers, for every other property other speakers. Prints a table, a line "
-        "for each property and set: classes, utterances fitted (mean of the folds) and tested, the held-out value with "
-        "its 95 % interval by resampling speakers; chance: majority (always the most frequent class, or the mean) and "
-        "uniform (1/classes); and shuffled, the value of probes of shuffled labels (speakers "
-        "exchange theirs where each has one). Copies of a recording stay "
-        "together, and speakers who share recordings count as one voice. Classes in fewer than three recordings "
-        "(speakers) are left out.",
+        "Ask what is in embeddings: the accuracy with which a linear classifier (logistic regression on "
+        "standardised or whitened dims; this and the regularisation are chosen on the fitting part) tells the "
+        "speaker, gender, ... of utterances that it was not fitted to; of a number, as the recording length, R^2 "
+        "of its rank by ridge regression. For the speaker these are other recordings of the same speakers, for "
+        "every other property other speakers. Prints a table, a line for each property and set: classes, "
+        "utterances fitted (mean of the folds) and tested, the held-out value with its 95 % interval by "
+        "resampling speakers; chance: majority (always the most frequent class, or the mean) and uniform "
+        "(1/classes); and shuffled, the value of probes of shuffled labels (speakers exchange theirs where each "
+        "has one). Copies of a recording stay together, and speakers who share recordings count as one voice. "
+        "Classes in fewer than three recordings (speakers) are left out.",
         (1, None),
     )
     options.add("data", "", "data directory: probes all that it tells of speaker, gender, length, augmentation, speed")
@@ -89,6 +90,7 @@ def probe(argv: list[str]) -> None:
     found: dict[tuple[str, str], list[str]] = {}
     for name, rspecifier in sets.items() if tasks else ():
         vectors = read_chosen(rspecifier, [labelled.keys[row] for row in rows])
+        _warn_of_outliers(name, vectors)
         for task in tasks:
             try:
                 found[task.name, name] = _line(task, name, vectors[np.searchsorted(rows, task.rows)], opts)
@@ -142,6 +144,19 @@ def _task(name: str, labelled: LabelledUtterances, voices: np.ndarray, opts: Sim
         return None
     own = rankdata(labels[rows]) / len(rows) if is_number else labels[rows]
     return _Task(name, rows, own, groups[rows], voices[rows], "utterances" if of_speakers else "speakers")
+
+
+def _warn_of_outliers(name: str, vectors: np.ndarray) -> None:
+    """Warn where some of vectors (utterances, dims) lie so far out that a linear probe sees the others as one."""
+    import numpy as np
+
+    distances = np.linalg.norm(vectors - np.median(vectors, axis=0), axis=1)
+    usual, furthest = np.median(distances), distances.max()
+    if furthest > _OUTLIER * usual:
+        warn(
+            f"{name}: the furthest embedding lies {furthest / usual if usual else np.inf:.0f} times as far out as the "
+            "median one; beside such outliers a linear probe finds little, which does not mean that nothing is there"
+        )
 
 
 def _line(task: _Task, name: str, vectors: np.ndarray, opts: SimpleNamespace) -> list[str]:

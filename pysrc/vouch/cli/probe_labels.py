@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -44,8 +44,10 @@ class LabelledUtterances(NamedTuple):
 def read_labels(data: str, labels: str, chosen: str, numeric: str) -> LabelledUtterances:
     """Those of --data, --labels, --properties and --numeric.
 
-    Of a data directory: speaker (utt2spk), recording (utt2uniq, or else that of segments), gender (spk2gender), length
-    (utt2dur or utt2num_frames), augmentation and speed (of the ids, as steps/augment.sh makes them). Raises VouchError.
+    Of a data directory: speaker (utt2spk), recording (of utt2uniq and segments; or else of the ids), gender
+    (spk2gender), length (utt2dur or utt2num_frames), augmentation and speed (of the ids, as steps/augment.sh makes
+    them). A speaker and its copies at other speeds are one: who knows the speed does not yet know who speaks. Raises
+    VouchError.
     """
     import numpy as np
 
@@ -58,6 +60,8 @@ def read_labels(data: str, labels: str, chosen: str, numeric: str) -> LabelledUt
     utterances = list(speakers)
     for name, table in _of_ids(utterances, speakers).items():
         tables.setdefault(name, table)
+    speakers = {key: _of_any_speed(key, speaker) for key, speaker in speakers.items()}
+    tables[SPEAKER] = where, speakers
     recordings = tables.pop(RECORDING)
     lacking = next((key for key in utterances if key not in recordings[1]), None)
     if lacking is not None:
@@ -127,14 +131,30 @@ def _of_directory(directory: Path) -> dict[str, tuple[str, Labels]]:
     length = next((name for name in ("utt2dur", "utt2num_frames") if (directory / name).is_file()), None)
     if length:
         tables["length"] = f"{directory}/{length}", _pairs(directory / length)
-    if (directory / "utt2uniq").is_file():
-        tables[RECORDING] = f"{directory}/utt2uniq", _pairs(directory / "utt2uniq")
-    elif (directory / "segments").is_file():
-        lines = tidy_lines(read_bytes(directory / "segments"), "segments")
-        cut_from = segment_recordings(directory / "segments", lines)
-        recordings = {line.split()[0]: _without_marks(key) for line, key in zip(lines, cut_from, strict=True)}
-        tables[RECORDING] = f"{directory}/segments", recordings
+    uniq, cut = directory / "utt2uniq", directory / "segments"
+    if uniq.is_file():
+        tables[RECORDING] = str(uniq), _pairs(uniq)
+    if cut.is_file():
+        lines = tidy_lines(read_bytes(cut), "segments")
+        sources = segment_recordings(cut, lines)
+        recordings = {line.split()[0]: _without_marks(key) for line, key in zip(lines, sources, strict=True)}
+        if uniq.is_file():  # copies of a segment, and all segments of a recording
+            recordings = _joined(recordings, tables[RECORDING][1], speakers)
+        tables[RECORDING] = str(cut), recordings
     return tables
+
+
+def _joined(first: Labels, second: Labels, utterances: Iterable[bytes]) -> Labels:
+    """A label of each utterance that is in both, the same for those whom either of them puts together."""
+    import numpy as np
+
+    from vouch.metrics.probe import families
+
+    keys = [key for key in utterances if key in first and key in second]
+    if not keys:
+        return {}
+    numbers = (np.unique([own[key] for key in keys], return_inverse=True)[1] for own in (first, second))
+    return {key: b"%d" % number for key, number in zip(keys, families(*numbers), strict=True)}
 
 
 def _without_marks(key: bytes, speaker: bytes = b"") -> bytes:
@@ -144,6 +164,12 @@ def _without_marks(key: bytes, speaker: bytes = b"") -> bytes:
     begin = speed.end() if speed and (not speaker or speaker.startswith(speed[0])) else 0
     copy = _COPY.search(key)
     return key[begin : copy.start() if copy else None]
+
+
+def _of_any_speed(key: bytes, speaker: bytes) -> bytes:
+    """The speaker's name without the speed that the utterance's has, too."""
+    speed = _SPEED.match(key)
+    return speaker.removeprefix(speed[0]) if speed else speaker
 
 
 def _of_ids(utterances: Sequence[bytes], speakers: Labels) -> dict[str, tuple[str, Labels]]:

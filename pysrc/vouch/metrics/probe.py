@@ -85,14 +85,21 @@ def _statistics(labels: np.ndarray, answers: np.ndarray, balanced: bool) -> tupl
     """Figures (utterances, figures) of each answer, and the measure, a function of sums (..., figures) of them."""
     ones = np.ones(len(labels))
     if not _is_number(labels):
-        _, places, counts = np.unique(labels, return_inverse=True, return_counts=True)
-        weights = 1 / counts[places] if balanced else ones
-        return np.stack([weights * (answers == labels), weights], axis=1), lambda sums: sums[..., 0] / sums[..., 1]
-    centred = labels - labels.mean()
-    return (
-        np.stack([(answers - labels) ** 2, ones, centred, centred**2], axis=1),
-        lambda sums: 1 - sums[..., 0] / (sums[..., 3] - sums[..., 2] ** 2 / sums[..., 1]),
-    )
+        hits = answers == labels
+        if not balanced:
+            return np.stack([hits, ones], axis=1), lambda sums: sums[..., 0] / sums[..., 1]
+        own = (labels[:, None] == np.unique(labels)).astype(float)  # (utterances, classes)
+        return np.concatenate([own * hits[:, None], own], axis=1), _mean_of_classes
+    variance = labels.var()  # of all, also in a resample, which may have no variance of its own
+    squares = (answers - labels) ** 2
+    return np.stack([squares, ones], axis=1), lambda sums: 1 - sums[..., 0] / (variance * sums[..., 1])
+
+
+def _mean_of_classes(sums: np.ndarray) -> np.ndarray:
+    """Of hits and utterances of each class (..., 2 classes): the mean accuracy (...) of the classes that are there."""
+    hits, counts = np.split(sums, 2, axis=-1)
+    there = counts > 0
+    return np.divide(hits, counts, out=np.zeros_like(hits, dtype=float), where=there).sum(-1) / there.sum(-1)
 
 
 def group_folds(labels: np.ndarray, groups: np.ndarray, number: int, generator: np.random.Generator) -> np.ndarray:
@@ -131,43 +138,65 @@ def held_out_answers(
     groups: np.ndarray,
     strengths: Sequence[float] = STRENGTHS,
     balanced: bool = False,
+    whitened: bool = True,
 ) -> np.ndarray:
     """The class or number (utterances,) that a probe fitted to the other folds (utterances,) tells of each embedding.
 
-    Logistic regression (multinomial), or ridge regression of numbers, on dims standardised by the fitting part, with
-    the L2 regularisation of `strengths` (several: in rising order) that tells most of a fold of that part's own groups
-    (least squared error) when fitted to its rest; of equals the strongest regularisation. balanced: all classes weigh
-    the same in the fit. Raises ValueError where a part to fit to has one class only.
+    Logistic regression (multinomial), or ridge regression of numbers, on dims standardised by the fitting part, or
+    whitened by it, and with the L2 regularisation of `strengths` (in rising order): what tells most of a fold of that
+    part's own groups (least squared error) when fitted to its rest; of equals standardised dims, and of these the
+    strongest regularisation. (On standardised dims regularisation hides what lies in directions of little variance
+    between dims that go together, or beside outliers; whitened, many dims and few utterances are mostly noise.)
+    whitened: False leaves standardised dims alone. balanced: all classes weigh the same in the fit. Raises ValueError
+    where a part to fit to has one class only.
     """
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.pipeline import Pipeline, make_pipeline
     from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
 
-    def fitted(strength: float, rows: np.ndarray) -> Pipeline:
+    def fitted(white: bool, strength: float, rows: np.ndarray) -> Pipeline:
         if not numbers and len(np.unique(labels[rows])) < 2:
             raise ValueError("the part that a probe is fitted to has one class only; give more speakers of each class")
         weight = "balanced" if balanced else None
         model = Ridge(1 / strength) if numbers else LogisticRegression(C=strength, class_weight=weight, max_iter=1000)
-        return make_pipeline(StandardScaler(), model).fit(embeddings[rows], labels[rows])
+        scaling = [StandardScaler(), _Whitening()] if white else [StandardScaler()]
+        return make_pipeline(*scaling, model).fit(embeddings[rows], labels[rows])
 
-    def best(rows: np.ndarray, number: int) -> float:
+    def best(rows: np.ndarray, number: int) -> tuple[bool, float]:
         own = group_folds(_strata(labels[rows]), groups[rows], number, np.random.default_rng(0))
         inner, outer = rows[own > 0], rows[own == 0]
         errors = []
-        for strength in strengths:
-            missed = fitted(strength, inner).predict(embeddings[outer]) - labels[outer]
+        for candidate in candidates:
+            missed = fitted(*candidate, inner).predict(embeddings[outer]) - labels[outer]
             errors.append(np.mean(missed**2 if numbers else missed != 0))
-        return strengths[int(np.argmin(errors))]
+        return candidates[int(np.argmin(errors))]
 
-    numbers = _is_number(labels)
+    numbers, embeddings = _is_number(labels), embeddings.astype(float)
+    candidates = [(white, strength) for white in ([False, True] if whitened else [False]) for strength in strengths]
     answers = np.empty_like(labels)
     present = np.unique(folds)
-    with warnings.catch_warnings(action="ignore"):  # of classes that are told apart without an error
+    # Warnings are of classes that are told apart without an error; on a busy machine small products wait for threads.
+    with warnings.catch_warnings(action="ignore"), threadpool_limits(1):
         for fold in present:
             rest, asked = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-            strength = strengths[0] if len(strengths) == 1 else best(rest, len(present) - 1)
-            answers[asked] = fitted(strength, rest).predict(embeddings[asked])
+            chosen = candidates[0] if len(candidates) == 1 else best(rest, len(present) - 1)
+            answers[asked] = fitted(*chosen, rest).predict(embeddings[asked])
     return answers
+
+
+class _Whitening:
+    """Rows (utterances, dims) of mean 0 -> their principal components with variance 1, without those that are rounding
+    (scikit-learn's PCA keeps these, too)."""
+
+    def fit(self, rows: np.ndarray, labels: np.ndarray) -> _Whitening:
+        _, values, directions = np.linalg.svd(rows, full_matrices=False)
+        kept = values > 1e-5 * values.max(initial=0.0)
+        self._components = (directions[kept] / values[kept, None]).T * len(rows) ** 0.5
+        return self
+
+    def transform(self, rows: np.ndarray) -> np.ndarray:
+        return rows @ self._components
 
 
 def has_enough_groups(labels: np.ndarray, groups: np.ndarray, least: int = LEAST_GROUPS) -> np.ndarray:

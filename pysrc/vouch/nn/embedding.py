@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from vouch.nn.masks import frame_mask
 
@@ -90,3 +91,11 @@ class EmbeddingNetwork(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """features (batch, frames, dims), all frames real -> (batch, out_dim), what a classifier head takes."""
         return self.segment(self.embed(features, None))
+
+
+class UnitEmbeddingNetwork(EmbeddingNetwork):
+    """An embedding network whose embeddings all have the length sqrt(embedding_dim): a direction, and no more. Ours."""
+
+    def embed(self, features: Tensor, lengths: Tensor | None) -> Tensor:
+        embedding = super().embed(features, lengths).float()
+        return functional.normalize(embedding, dim=1) * embedding.shape[1] ** 0.5

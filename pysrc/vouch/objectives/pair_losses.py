@@ -16,8 +16,9 @@ class Triplet(nn.Module):
 
     Each pair has one negative n of all other speakers' chunks. mining hard: the nearest to the anchor; semi_hard: the
     nearest of those that are further from the anchor than the positive, and the furthest of all where none is (ours,
-    left open there). Source: Schroff et al. 2015 (1503.03832), equation 3 and section 3.2; hard: Hermans et al. 2017
-    (1703.07737), equation 5. Accuracy: of pairs whose positive is nearer than any negative.
+    left open there). Source: Schroff et al. 2015 (1503.03832), equation 3 and section 3.2; hard: the negative of
+    Hermans et al. 2017 (1703.07737), equation 5, but with every positive of the anchor, not only its furthest one, and
+    squared distances. Accuracy: of pairs whose positive is nearer than any negative.
 
     Arguments: margin (of squared distances, which go up to 4), mining (hard or semi_hard).
     """

@@ -53,8 +53,12 @@ class SeefAldr(SpeakerClassifier):
                  2018); the classifier learns in every step, on embeddings that are held fixed.
     alternating  the same, but the classifier learns in one step and E_e is pushed in the next.
     reversal     no uniform distribution: E_e ascends L_adv^s, by gradient reversal (Ganin & Lempitsky, 1409.7495).
-    Ours, too: the classifier sees embeddings with mean 0 and variance 1 over the batch (that of all processes), so that
-    neither shrinking them nor a constant helps E_e; the decoder sees them as they are.
+    Ours, too: E_e's embedding is a direction, of length sqrt(embedding_dim) (vouch.nn.embedding.UnitEmbeddingNetwork),
+    and the classifier sees it with mean 0 and variance 1 over the batch (that of all processes). So neither shrinking
+    it nor a constant helps E_e. (Without a fixed length a few embeddings far out help: beside them the variance leaves
+    the classifier, and a linear probe, nothing of the others, while the decoder reads them as before.) What is left to
+    E_e are directions of little variance between dims that go together, which the classifier learns slowly: that it is
+    fooled does not show that the speaker is gone; `vouch probe`, which whitens, tells.
 
     And `time_parts`: with 1 E_e has E_p's structure, as in the paper. A pooling over the whole chunk, though, hides the
     order of its frames, and of mean-normalised features little else is left for D_r to rebuild; with N above 1 E_e
@@ -111,7 +115,6 @@ class SeefAldr(SpeakerClassifier):
         self.adversary = None if self.eliminating is None else _classifier(dim, adversary, num_speakers).to(device)
         self.register_buffer("turn", torch.zeros((), dtype=torch.int64, device=device))  # of the alternating form
         self._form, self._rest, self._embedding = adversary_form, rest, embedding
-        self.classifies = embedding == "purified"
         self._loss_adv_s, self._loss_adv_e = loss_adv_s, loss_adv_e
         self._weights = reconstruction_weight, adversarial_weight
         self._optimizer, self._adversary_optimizer = optimizer, adversary_optimizer
@@ -185,11 +188,6 @@ class SeefAldr(SpeakerClassifier):
         """Eliminated embeddings (batch, embedding_dim) -> the adversary's logits (batch, speakers), in 32 bits."""
         with torch.autocast(rest.device.type, enabled=False):
             return self.adversary(functional.batch_norm(rest.float(), None, None, training=True))
-
-    def evaluate(self, features: Tensor, lengths: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        if self._embedding == "purified":
-            return super().evaluate(features, lengths, labels)
-        return self.embed(features, lengths), {}
 
     def embed(self, features: Tensor, lengths: Tensor) -> Tensor:
         encoder = self.network if self._embedding == "purified" else self.eliminating

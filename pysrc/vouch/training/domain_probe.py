@@ -27,5 +27,5 @@ def domain_probe(source: np.ndarray, target: np.ndarray, source_groups: np.ndarr
     domains = np.repeat([0, 1], [len(source), len(target)])
     groups = np.concatenate([source_groups, target_groups])
     folds = group_folds(domains, groups, number, np.random.default_rng(0))
-    told = held_out_answers(both, domains, folds, groups, strengths=(1.0,), balanced=True)
+    told = held_out_answers(both, domains, folds, groups, strengths=(1.0,), balanced=True, whitened=False)
     return float(balanced_accuracy_score(domains, told))
