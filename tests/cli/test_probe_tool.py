@@ -9,6 +9,7 @@ import pytest
 
 from vouch.cli import main
 from vouch.cli.probe_labels import read_labels
+from vouch.errors import VouchError
 from vouch.io.tables import TableWriter
 
 SPEAKERS, EACH = 12, 6
@@ -151,6 +152,10 @@ def test_utterances_of_one_recording_by_its_segments(folder):
     uniq = [(key, key.removesuffix("-noise")) for key, _ in rows]  # as copies have it, beside segments
     (cut / "utt2uniq").write_text("".join(f"{key} {original}\n" for key, original in uniq))
     assert read_labels(str(cut), "", "", "").recordings.tolist() == found.recordings.tolist()
+    (cut / "utt2uniq").write_text("".join(f"{key} {original}\n" for key, original in uniq[:-1]))
+    with pytest.raises(VouchError, match="cut/utt2uniq or .*cut/segments lacks utterance b-2"):
+        read_labels(str(cut), "", "", "")
+    (cut / "utt2uniq").unlink()
     (folder / "videos").write_text("".join(f"{key} {number // 3}\n" for number, (key, _) in enumerate(rows)))
     given = read_labels(str(cut), f"recording={folder}/videos", "", "")
     assert given.recordings.tolist() == [0, 0, 0, 1, 1, 1]

@@ -86,7 +86,8 @@ def _losses(folder: Path) -> list[float]:
     + ["ge2e_softmax"],
 )
 def test_two_processes_train_as_one(tmp_path, kind):
-    # 50 or 20 steps of 64 chunks, the last step's batch and others of uneven size; no batch norm, no dropout.
+    # Steps of 64 chunks, the last step's batch and others of uneven size; no batch norm, no dropout.
+    steps = 50
     options = {
         "epochs": 25,
         "batch_size": 64,
@@ -96,9 +97,9 @@ def test_two_processes_train_as_one(tmp_path, kind):
     if kind == "ge2e_softmax":  # three speakers of four, of whom one process has one
         options |= {"epochs": 50, "batch_size": 30, "speakers": 4}
     if kind in ("seef_uniform", "seef_reversal"):  # a game in every step makes 1e-8 of rounding 1e-6 in 20, 1e-4 in 50
-        options["epochs"] = 10
+        options["epochs"], steps = 10, 20
     one, two = (_run(tmp_path / str(n), n, **options) for n in (1, 2))
-    assert one["step"] == two["step"] >= 20
+    assert one["step"] == two["step"] == steps
     difference = (one["last"] - two["last"]).abs().max().item()
     losses = [abs(a - b) for a, b in zip(_losses(tmp_path / "1"), _losses(tmp_path / "2"), strict=True)]
     print(f"largest difference of a parameter {difference:.1e}, of a loss {max(losses):.1e}")

@@ -138,9 +138,10 @@ def _of_directory(directory: Path) -> dict[str, tuple[str, Labels]]:
         lines = tidy_lines(read_bytes(cut), "segments")
         sources = segment_recordings(cut, lines)
         recordings = {line.split()[0]: _without_marks(key) for line, key in zip(lines, sources, strict=True)}
+        where = str(cut)
         if uniq.is_file():  # copies of a segment, and all segments of a recording
-            recordings = _joined(recordings, tables[RECORDING][1], speakers)
-        tables[RECORDING] = str(cut), recordings
+            recordings, where = _joined(recordings, tables[RECORDING][1], speakers), f"{uniq} or {cut}"
+        tables[RECORDING] = where, recordings
     return tables
 
 
