@@ -81,10 +81,10 @@ part() {
   both=("purified=scp:$out/purified.scp" "eliminated=scp:$out/eliminated/embedding.scp")
 }
 part train "$train"
-vouch probe --print-args=false --data="$model/disentanglement/train/data" --labels="${given[*]}" --out="${shown[1]}" "${both[@]}"
+vouch probe --print-args=false --shuffles=1 --data="$model/disentanglement/train/data" --labels="${given[*]}" --out="${shown[1]}" "${both[@]}"
 part test "${tests[@]}"
 if [ "${#tests[@]}" -gt 1 ]; then given+=("domain='${model//\'/\'\\\'\'}/disentanglement/test/domain'"); fi
-vouch probe --print-args=false --data="$model/disentanglement/test/data" --labels="${given[*]}" --out="${shown[0]}" "${both[@]}"
+vouch probe --print-args=false --shuffles=1 --data="$model/disentanglement/test/data" --labels="${given[*]}" --out="${shown[0]}" "${both[@]}"
 if [ "$(wc -l <"$model/disentanglement/test/data/spk2utt")" -lt 2 ] || [ "$(wc -l <"$model/disentanglement/test/data/utt2spk")" -lt 4 ]; then
   echo "${0##*/}: warning: no pictures: fewer than two speakers, or four utterances, have embeddings" >&2
   exit 0
