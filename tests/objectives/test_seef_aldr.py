@@ -277,6 +277,23 @@ def test_the_eliminated_embedding_has_one_length() -> None:
     torch.testing.assert_close(objective.encode(batch().features, None)[1], rest)
 
 
+def test_the_eliminated_embedding_is_not_one_for_all_chunks() -> None:
+    """However small the network makes what tells chunks apart beside what they have in common."""
+    objective = built()
+    with torch.no_grad():
+        objective.eliminating.embedding.weight *= 1e-3
+        objective.eliminating.embedding.bias += 1
+    objective.train()
+    raw = objective.eliminating.embedding(objective.eliminating.trunk(batch().features, None))
+    assert raw.std(0).mean() < 1e-2  # the means of the dims are 1
+    rest = objective.encode(batch().features, None)[1].detach()
+    assert rest.mean(0).norm() < 0.5 * 6**0.5 < rest.std(0).norm()
+    for _ in range(100):  # in evaluation the statistics that were seen, for every chunk by itself
+        objective.encode(batch().features, None)
+    alone = objective.eval().encode(batch().features[:1], None)[1].detach()
+    torch.testing.assert_close(alone, rest[:1], rtol=0.2, atol=0.4)
+
+
 def test_embedding_names_the_encoder() -> None:
     lengths = torch.full((CHUNKS,), FRAMES)
     for name in ("purified", "eliminated"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -94,8 +96,14 @@ class EmbeddingNetwork(nn.Module):
 
 
 class UnitEmbeddingNetwork(EmbeddingNetwork):
-    """An embedding network whose embeddings all have the length sqrt(embedding_dim): a direction, and no more. Ours."""
+    """An embedding network whose embeddings are standardised by the batch (in evaluation by running statistics), dim by
+    dim, and then all have the length sqrt(embedding_dim): directions about their mean, never one for all chunks. Ours.
+    """
+
+    def __init__(self, *parts: nn.Module, **options: Any) -> None:
+        super().__init__(*parts, **options)
+        self.standardise = nn.BatchNorm1d(self.embedding_dim, affine=False)
 
     def embed(self, features: Tensor, lengths: Tensor | None) -> Tensor:
-        embedding = super().embed(features, lengths).float()
+        embedding = self.standardise(super().embed(features, lengths).float())
         return functional.normalize(embedding, dim=1) * embedding.shape[1] ** 0.5
