@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -140,6 +142,22 @@ def test_split_again_only_when_a_file_is_newer(tmp_path):
         split_data_dir(folder, 3)
     with pytest.raises(VouchError, match="4 utterances into 5"):
         split_data_dir(folder, 5, per_utterance=True)
+
+
+def test_two_processes_split_the_same_directory_at_once(tmp_path, monkeypatch):
+    """Systems on the same features take their embeddings side by side: each splits, and either may be first."""
+    folder = make(tmp_path / "d", {"a": 2, "b": 2})
+    rename = os.rename
+
+    def another_is_first(stage, destination):
+        shutil.copytree(stage, destination)
+        rename(stage, destination)
+
+    monkeypatch.setattr(os, "rename", another_is_first)
+    assert split_data_dir(folder, 1, per_utterance=True) == []
+    assert (folder / "split1utt/1/utt2spk").read_text() == (folder / "utt2spk").read_text()
+    assert [p.name for p in (folder / "split1utt").iterdir()] == ["1"]
+    assert split_data_dir(folder, 1, per_utterance=True) is None
 
 
 def segmented(folder: Path) -> Path:

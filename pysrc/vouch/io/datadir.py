@@ -285,11 +285,14 @@ def _is_running(pid: str) -> bool:
 
 
 def _install(stage: Path, destination: Path) -> None:
-    if not destination.exists():
+    try:  # rather than ask whether it is there: another process may split the same directory at this moment
         os.rename(stage, destination)
         return
+    except OSError:
+        if not destination.is_dir():
+            raise
     for name in present_files(destination, ALL_FILES):
         if not (stage / name).exists():
-            (destination / name).unlink()
+            (destination / name).unlink(missing_ok=True)
     for path in sorted(stage.iterdir()):
         os.replace(path, destination / path.name)
