@@ -139,7 +139,7 @@ def _task(name: str, labelled: LabelledUtterances, voices: np.ndarray, opts: Sim
         what = "values" if is_number else f"of {len(names)} classes"
         complaint = f"{name}: fewer than two {what} have {LEAST_GROUPS} {unit} or more"
         if wanted:
-            raise VouchError(f"{complaint}; give more utterances")
+            raise VouchError(f"{complaint}; give more utterances or classes")
         warn(f"{complaint}; not probed")
         return None
     own = rankdata(labels[rows]) / len(rows) if is_number else labels[rows]
